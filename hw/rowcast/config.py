@@ -1,0 +1,215 @@
+"""The one configuration of an accelerator: frozen, validated, free of Amaranth."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+
+__all__ = ["Config", "ConfigError", "PRESETS", "preset"]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot work: names the field, its value, what is allowed and what it clashes with."""
+
+
+def _is_power_of_two(value):
+    return value > 0 and value & (value - 1) == 0
+
+
+# field: (lowest, highest, must be a power of two)
+_RANGES = {
+    "rows": (1, 32, False),
+    "columns": (1, 32, False),
+    "lanes": (4, 16, True),
+    "filter_words": (32, 4096, True),
+    "ifmap_words": (32, 4096, True),
+    "psum_pixels": (4, 512, True),
+    "act_words": (256, 1 << 20, True),
+    "act_banks": (1, 16, True),
+    "filter_buffer_words": (64, 1 << 20, True),
+    "param_channels": (16, 4096, True),
+    "noc_words": (1, 4, True),
+    "dram_bytes": (4, 64, True),
+    "address_width": (20, 64, False),
+    "queue_depth": (8, 64, True),
+    "burst_beats": (4, 256, True),
+    "outstanding_reads": (1, 16, True),
+    "counter_width": (32, 64, False),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that shapes the hardware.  The default is preset ``base``.
+
+    Parameters
+    ----------
+    rows, columns : PEs in the array.
+    lanes : MACs in a PE, channels in a word, bytes in a word.
+    filter_words, ifmap_words : words in a PE's filter and ifmap scratchpads, both halves together.
+    psum_pixels : pixels in a PE's psum scratchpad, both halves together; a pixel is `lanes` psums of 32 bits.
+    act_words, act_banks : words in the activation memory of the global buffer, and its banks (interleaved by word).
+    filter_buffer_words : words in the filter memory of the global buffer.
+    param_channels : output channels whose bias, multiplier and shift are on chip at a time.
+    noc_words : words that the filter and the ifmap network carry in a cycle.
+    dram_bytes : bytes in a beat of the memory bus; at least `lanes`.
+    address_width : bits of a memory address.
+    queue_depth : instructions that wait before each unit.
+    burst_beats : longest AXI burst.
+    outstanding_reads : AXI read bursts under way at once.
+    counter_width : bits of the performance counters.
+
+    Raises
+    ------
+    ConfigError
+        A field is outside its range, or two fields clash.
+    """
+
+    rows: int = 4
+    columns: int = 4
+    lanes: int = 8
+    filter_words: int = 512
+    ifmap_words: int = 512
+    psum_pixels: int = 64
+    act_words: int = 16384
+    act_banks: int = 4
+    filter_buffer_words: int = 8192
+    param_channels: int = 512
+    noc_words: int = 1
+    dram_bytes: int = 8
+    address_width: int = 32
+    queue_depth: int = 16
+    burst_beats: int = 32
+    outstanding_reads: int = 8
+    counter_width: int = 40
+
+    def __post_init__(self):
+        for name, (low, high, power) in _RANGES.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise ConfigError(f"{name} must be an integer, not {value!r}")
+            if not low <= value <= high or (power and not _is_power_of_two(value)):
+                kind = "a power of two" if power else "an integer"
+                raise ConfigError(f"{name} must be {kind} from {low} to {high}, not {value}")
+        if self.dram_bytes < self.lanes:
+            raise ConfigError(
+                f"dram_bytes ({self.dram_bytes}) must be at least lanes ({self.lanes}): a beat carries whole words"
+            )
+        if self.dram_words > self.act_banks:
+            raise ConfigError(
+                f"act_banks ({self.act_banks}) must be at least dram_bytes / lanes ({self.dram_words}): "
+                "the words of a beat go to different banks"
+            )
+        if self.noc_words > self.act_banks:
+            raise ConfigError(
+                f"act_banks ({self.act_banks}) must be at least noc_words ({self.noc_words}): "
+                "the words of a network cycle come from different banks"
+            )
+        if self.burst_beats * self.dram_bytes > 4096:
+            raise ConfigError(
+                f"burst_beats ({self.burst_beats}) x dram_bytes ({self.dram_bytes}) must be at most 4096: "
+                "an AXI burst stays inside 4 KiB"
+            )
+        if self.filter_words // 2 < 2 * self.lanes:
+            raise ConfigError(
+                f"filter_words ({self.filter_words}) must be at least 4 x lanes ({4 * self.lanes})"
+            )
+
+    # Derived figures --------------------------------------------------------------------------------------------
+
+    @property
+    def num_pes(self):
+        """PEs in the array."""
+        return self.rows * self.columns
+
+    @property
+    def num_macs(self):
+        """Multipliers in the array: MACs a cycle at most."""
+        return self.num_pes * self.lanes
+
+    @property
+    def word_bits(self):
+        """Bits in a word."""
+        return self.lanes * 8
+
+    @property
+    def dram_words(self):
+        """Words in a beat of the memory bus."""
+        return self.dram_bytes // self.lanes
+
+    @property
+    def filter_banks(self):
+        """Banks of the filter memory: enough for a beat and for a network cycle."""
+        return max(self.noc_words, self.dram_words)
+
+    @property
+    def acc_width(self):
+        """Bits of a lane accumulator: 16 for a product of int8, and the logarithm of the longest dot product of one chunk."""
+        return 16 + (self.filter_words // 2 - 1).bit_length()
+
+    @property
+    def tag_width(self):
+        """Bits of a row or column tag: any PE of the array can have an ID of its own on one level."""
+        return max(1, (self.num_pes - 1).bit_length())
+
+    @property
+    def drain_writers(self):
+        """Write ports through which the post-processors reach the activation memory: one for each `lanes` columns."""
+        return -(-self.columns // self.lanes)
+
+    def to_dict(self):
+        """The fields as a plain dict."""
+        return dataclasses.asdict(self)
+
+    def digest(self):
+        """32 bits that differ between configurations: the hardware shows them in a register, programs carry them."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
+
+    def replace(self, **changes):
+        """A copy with some fields changed.
+
+        Raises
+        ------
+        ConfigError
+            No such field, or the result is not valid.
+        """
+        for name in changes:
+            if name not in _RANGES:
+                raise ConfigError(f"there is no field {name!r}; fields are: {', '.join(_RANGES)}")
+        return dataclasses.replace(self, **changes)
+
+
+PRESETS = {
+    # 8 MACs for an iCE40UP5K: one PE, everything small.
+    "tiny": Config(
+        rows=1, columns=1, lanes=8, filter_words=256, ifmap_words=256, psum_pixels=32, act_words=4096, act_banks=1,
+        filter_buffer_words=1024, param_channels=64, dram_bytes=8, queue_depth=8, burst_beats=16, outstanding_reads=2,
+        counter_width=32,
+    ),
+    # 16 MACs for an ECP5-25F.
+    "small": Config(
+        rows=2, columns=1, lanes=8, act_words=4096, act_banks=2, filter_buffer_words=2048, param_channels=256,
+        outstanding_reads=4,
+    ),
+    # 128 MACs for an ECP5-85F.
+    "base": Config(),
+    # 1024 MACs.
+    "large": Config(
+        rows=8, columns=16, lanes=8, act_words=65536, act_banks=16, filter_buffer_words=32768, param_channels=1024,
+        dram_bytes=32, outstanding_reads=16,
+    ),
+}  # fmt: skip
+
+
+def preset(name):
+    """The preset of this name.
+
+    Raises
+    ------
+    ConfigError
+        There is no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"there is no preset {name!r}; presets are: {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,1 @@
+"""Networks, their integer semantics (golden) and the compiler that maps them onto the hardware."""

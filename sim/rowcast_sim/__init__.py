@@ -1,0 +1,1 @@
+"""Simulators, runners, reports and the command line."""
