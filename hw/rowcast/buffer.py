@@ -1,0 +1,192 @@
+"""The global buffer's memories: interleaved banks behind prioritised clients."""
+
+from functools import reduce
+from operator import or_
+
+from amaranth import Cat, Module, Mux, Signal, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .hierarchy import place
+from .interfaces import read_port, write_port
+from .memory import Ram
+
+__all__ = ["BankedMemory"]
+
+
+def _power_of_two(value):
+    return isinstance(value, int) and value > 0 and value & (value - 1) == 0
+
+
+class BankedMemory(wiring.Component):
+    """A memory of words in interleaved banks (word a is in bank a mod `banks`), shared by read and write clients.
+
+    Each bank serves one read and one write a cycle.  Client k is granted when no bank that it needs is *asked for* by a
+    client of the same kind with a lower number: a higher priority never waits for a lower one, and a grant is two
+    levels of logic, because it does not depend on other grants.  Reads and writes never wait for each other.
+
+    A read of n words starts at any word and has its data GLB_READ_LATENCY (3) cycles after the cycle of its grant, for
+    one cycle: block RAM, flip-flop, selection.  It wraps at the end of the memory.  A write of n words starts at a
+    multiple of n, needs only the banks of its masked words, and is seen by reads that are granted from the next cycle
+    on.  Reading a word in the cycle in which it is written gives an undefined word.  Address bits above the memory are
+    ignored: clients check their range.
+
+    Selection costs no multiplexer: the flip-flops after the banks, one set for each read client, are cleared where the
+    client did not ask (a flip-flop's reset is free), so that the banks are merely ORed, and rotated if n > 1.
+
+    Parameters
+    ----------
+    config : Config
+    words : words in the memory, a power of two.
+    banks : a power of two, at most `words` / 2.
+    reads, writes : words in an access of each client, highest priority first; powers of two, at most `banks`.
+
+    Members
+    -------
+    read__0, ... : `read_port` of each read client; also the list `reads`.
+    write__0, ... : `write_port` of each write client; also the list `writes`.
+    read_count, write_count : accesses granted in the cycle before.
+
+    Raises
+    ------
+    ValueError
+        A size is not a power of two or too large.
+    """
+
+    reads: list
+    writes: list
+    read_count: Signal
+    write_count: Signal
+
+    def __init__(self, config, *, words, banks, reads, writes):
+        if not _power_of_two(words):
+            raise ValueError(f"words must be a power of two, not {words!r}")
+        if not _power_of_two(banks) or 2 * banks > words:
+            raise ValueError(f"banks must be a power of two up to words / 2 = {words // 2}, not {banks!r}")
+        for name, widths in (("reads", reads), ("writes", writes)):
+            if not widths:
+                raise ValueError(f"{name} must name at least one client, not {widths!r}")
+            for width in widths:
+                if not _power_of_two(width) or width > banks:
+                    raise ValueError(f"{name} must be powers of two up to banks = {banks}, not {width!r}")
+        self.words, self.banks = words, banks
+        self.read_words, self.write_words = tuple(reads), tuple(writes)
+        self.word_bits = config.word_bits
+        self.bank_bits = ceil_log2(banks)
+        self.row_bits = ceil_log2(words // banks)
+        super().__init__(
+            {
+                **{f"read__{k}": In(read_port(config, n)) for k, n in enumerate(self.read_words)},
+                **{f"write__{k}": In(write_port(config, n)) for k, n in enumerate(self.write_words)},
+                "read_count": Out(range(len(self.read_words) + 1)),
+                "write_count": Out(range(len(self.write_words) + 1)),
+            }
+        )
+        self.reads = [getattr(self, f"read__{k}") for k in range(len(self.read_words))]
+        self.writes = [getattr(self, f"write__{k}") for k in range(len(self.write_words))]
+
+    def elaborate(self, platform):
+        m = Module()
+        rams = [Ram(shape=unsigned(self.word_bits), depth=1 << self.row_bits, latency=1) for _ in range(self.banks)]
+        for b, ram in enumerate(rams):
+            m.submodules[f"bank{b}"] = place(ram, f"glb_bank_{1 << self.row_bits}x{self.word_bits}", platform)
+        self._elaborate_reads(m, rams)
+        self._elaborate_writes(m, rams)
+        return m
+
+    def _first_bank(self, port):
+        """Bank of the first word of an access."""
+        return port.address[: self.bank_bits]
+
+    def _row(self, port):
+        """Row of the first word of an access."""
+        return port.address[self.bank_bits : self.bank_bits + self.row_bits]
+
+    def _arbitrate(self, m, ports, wants, count):
+        """Grant what no earlier client wants too."""
+        taken = 0
+        for port, want in zip(ports, wants, strict=True):
+            m.d.comb += port.grant.eq(port.request & ~(want & taken).any() if isinstance(taken, Signal) else port.request)
+            both = Signal(self.banks, name=f"{want.name}_or_before")
+            m.d.comb += both.eq(want | taken)
+            taken = both
+        m.d.sync += count.eq(sum(port.grant for port in ports))
+
+    def _elaborate_reads(self, m, rams):
+        wants, rows = [], []
+        for k, (port, n) in enumerate(zip(self.reads, self.read_words, strict=True)):
+            first = self._first_bank(port)
+            want = Signal(self.banks, name=f"read_want{k}")
+            for b in range(self.banks):
+                within = 1 if n == self.banks else reduce(or_, (first == (b - i) % self.banks for i in range(n)))
+                m.d.comb += want[b].eq(port.request & within)
+            row = Signal(self.row_bits, name=f"read_row{k}")
+            wrapped = Signal(self.row_bits, name=f"read_row_wrapped{k}")
+            m.d.comb += [row.eq(self._row(port)), wrapped.eq(row + 1)]
+            wants.append(want)
+            # A bank before the first one holds a word of the next row.
+            rows.append([Mux(first > b, wrapped, row) if n > 1 else row for b in range(self.banks)])
+            self._select(m, rams, port, n, want, k)
+        for b, ram in enumerate(rams):
+            address = rows[-1][b]
+            for want, row in reversed(list(zip(wants[:-1], rows[:-1], strict=True))):
+                address = Mux(want[b], row[b], address)
+            m.d.comb += ram.read_address.eq(address)
+        self._arbitrate(m, self.reads, wants, self.read_count)
+
+    def _select(self, m, rams, port, n, want, k):
+        """The words of read client k, from the banks' data (cycle 1) through its flip-flops (2) to `data` (3)."""
+        want_1 = Signal(self.banks, name=f"read_want{k}_1", reset_less=True)
+        m.d.sync += want_1.eq(want)
+        held = [Signal(self.word_bits, name=f"read_word{k}_{b}", reset_less=True) for b in range(self.banks)]
+        for b, ram in enumerate(rams):
+            # With all banks in every access there is nothing to clear.
+            m.d.sync += held[b].eq(ram.read_data if n == self.banks else Mux(want_1[b], ram.read_data, 0))
+        # n consecutive banks differ modulo n, so at most one bank of each residue is not cleared.
+        words = [Signal(self.word_bits, name=f"read_residue{k}_{i}") for i in range(n)]
+        for i, word in enumerate(words):
+            m.d.comb += word.eq(reduce(or_, held[i::n]))
+        data = Cat(words)
+        if n > 1:
+            start = Signal(ceil_log2(n), name=f"read_start{k}")
+            start_1 = Signal.like(start, name=f"read_start{k}_1", reset_less=True)
+            start_2 = Signal.like(start, name=f"read_start{k}_2", reset_less=True)
+            m.d.comb += start.eq(port.address)
+            m.d.sync += [start_1.eq(start), start_2.eq(start_1)]
+            data = Signal(self.word_bits * n, name=f"read_rotated{k}")
+            with m.Switch(start_2):
+                for turn in range(n):
+                    with m.Case(turn):
+                        m.d.comb += data.eq(Cat(words[turn:], words[:turn]))
+        output = Signal(self.word_bits * n, name=f"read_output{k}", reset_less=True)
+        m.d.sync += output.eq(data)
+        m.d.comb += port.data.eq(output)
+
+    def _elaborate_writes(self, m, rams):
+        wants = []
+        for k, (port, n) in enumerate(zip(self.writes, self.write_words, strict=True)):
+            group = self._first_bank(port)[ceil_log2(n) :]
+            want = Signal(self.banks, name=f"write_want{k}")
+            for b in range(self.banks):
+                within = 1 if n == self.banks else group == b // n
+                m.d.comb += want[b].eq(port.request & port.mask[b % n] & within)
+            wants.append(want)
+        for b, ram in enumerate(rams):
+            clients = list(zip(self.writes, self.write_words, wants, strict=True))
+            row, data = self._write_of(clients[-1], b)
+            for client in reversed(clients[:-1]):
+                client_row, client_data = self._write_of(client, b)
+                want = client[2]
+                row, data = Mux(want[b], client_row, row), Mux(want[b], client_data, data)
+            m.d.comb += [
+                ram.write_address.eq(row),
+                ram.write_data.eq(data),
+                ram.write_enable.eq(reduce(or_, (want[b] & port.grant for port, _, want in clients))),
+            ]
+        self._arbitrate(m, self.writes, wants, self.write_count)
+
+    def _write_of(self, client, bank):
+        """Row and data that a write client has for a bank."""
+        port, n, _ = client
+        return self._row(port), port.data.word_select(bank % n, self.word_bits)
