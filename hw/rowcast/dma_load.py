@@ -1,0 +1,176 @@
+"""LOAD: memory to chip."""
+
+from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from . import isa
+from .axi import OKAY, read_channels
+from .dma_rows import AddressStage, beat_mask, first_error
+from .interfaces import param_layout, unit_ports, write_port
+from .registers import Error
+
+__all__ = ["LoadUnit"]
+
+
+class LoadUnit(wiring.Component):
+    """Run LOAD and LOAD_STRIDE: rows of words from memory into the activation, filter or parameter memory.
+
+    The address stage runs ahead through the instructions until `outstanding_reads` bursts are under way; the data stage
+    follows with the rows' descriptors, a beat a cycle (PARAM: a word a cycle), across bursts, rows and instructions.
+    First address 6 cycles after an instruction.  A row may begin and end in mid-beat: words outside are masked.
+    Spaces ACT and FILTER need `buffer` equal to `dram` modulo the words of a beat in every row (no shifting);
+    for PARAM the words of the beats go out one by one.
+
+    Every beat taken is written one cycle later at the earliest, so `r.ready` waits for no more than the memories on chip.
+    After an error, or `stop`, no further address is put up (one that already stands stays until it is taken), and what arrives
+    is taken and dropped.  Reset it only with `idle` and `stop` (or `error.valid`) both high: no address stands then, no beat is owed,
+    and none will be.
+
+    Members
+    -------
+    i, signal, busy, error : see `unit_ports`.  `signal` pulses the cycle after the instruction's last word was written.
+        Errors: FIELD, BUFFER_RANGE, READ_WINDOW, READ_RESPONSE; a bad row sends no address, the rows before it may have.
+    ar, r : the memory's read channel.
+    data_base, window_base, window_limit : see `BurstSplitter`.
+    stop : start nothing new until the reset.
+    act_write, filter_write, param : see `write_port`, `param_layout`.
+    idle : no read is under way.  outstanding : bursts whose last beat has not come.
+    """
+
+    i: stream.Interface
+    ar: stream.Interface
+    r: stream.Interface
+    param: stream.Interface
+    signal: Signal
+    busy: Signal
+    stop: Signal
+    idle: Signal
+    outstanding: Signal
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__(
+            {
+                **unit_ports(),
+                **read_channels(config),
+                "data_base": In(config.address_width),
+                "window_base": In(config.address_width),
+                "window_limit": In(config.address_width),
+                "stop": In(1),
+                "act_write": Out(write_port(config, config.dram_words)),
+                "filter_write": Out(write_port(config, config.dram_words)),
+                "param": Out(stream.Signature(param_layout(config))),
+                "idle": Out(1),
+                "outstanding": Out(range(config.outstanding_reads + 1)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.addresses = addresses = AddressStage(
+            self.config, unit="LOAD", window_error=Error.READ_WINDOW,
+            row_fields=("space", "buffer", "steps", "offset", "end", "tag"),
+        )  # fmt: skip
+        wiring.connect(m, wiring.flipped(self.i), addresses.i)
+        for name in ("data_base", "window_base", "window_limit"):
+            m.d.comb += getattr(addresses, name).eq(getattr(self, name))
+        row = addresses.rows.payload
+        take, written = Signal(), Signal()
+        halt = first_error(
+            m, self.error, stop=self.stop,
+            causes=(
+                (take & (self.r.payload.resp != OKAY), Error.READ_RESPONSE, row.tag.index),
+                (addresses.fault, addresses.fault_code, addresses.fault_index),
+            ),
+        )  # fmt: skip
+        self._issue(m, addresses.bursts, halt=halt)
+        self._write(m, addresses.rows, halt=halt, take=take, written=written)
+        m.d.comb += self.busy.eq(addresses.busy | written)
+        return m
+
+    def _issue(self, m, bursts, *, halt):
+        """Bursts to the address channel, as long as fewer than `outstanding_reads` are under way."""
+        issue, ended = Signal(), Signal()
+        m.d.comb += [
+            bursts.ready.eq(
+                (~self.ar.valid | self.ar.ready) & (self.outstanding != self.config.outstanding_reads) & ~halt
+            ),
+            issue.eq(bursts.valid & bursts.ready),
+            ended.eq(self.r.valid & self.r.ready & self.r.payload.last),
+            self.idle.eq(self.outstanding == 0),
+        ]
+        with m.If(issue):
+            m.d.sync += [
+                self.ar.valid.eq(1),
+                self.ar.payload.addr.eq(bursts.payload.addr),
+                self.ar.payload.len.eq(bursts.payload.len),
+            ]
+        with m.Elif(self.ar.ready):
+            m.d.sync += self.ar.valid.eq(0)
+        with m.If(issue & ~ended):
+            m.d.sync += self.outstanding.eq(self.outstanding + 1)
+        with m.Elif(~issue & ended):
+            m.d.sync += self.outstanding.eq(self.outstanding - 1)
+
+    def _write(self, m, rows, *, halt, take, written):
+        """Beats to the memories, through one register: `take` fills it, `written` says that it is full."""
+        config, row, beat = self.config, rows.payload, self.r.payload
+        low = exact_log2(config.dram_words)
+        step, is_param, last, beat_done, gone = Signal(16), Signal(), Signal(), Signal(), Signal()
+        word = Signal(low)  # PARAM: the word within the beat
+        m.d.comb += [
+            is_param.eq(row.space == isa.Space.PARAM),
+            last.eq(step == row.steps),
+            take.eq(self.r.valid & rows.valid & (~written | gone) & ~halt),
+            rows.ready.eq(take & last),
+        ]
+        if low:
+            m.d.comb += [
+                word.eq(Mux(is_param, row.offset + step, 0)),
+                beat_done.eq(~is_param | last | word.all()),
+            ]
+        else:
+            m.d.comb += beat_done.eq(1)
+        m.d.comb += self.r.ready.eq(halt | (rows.valid & (~written | gone) & beat_done))
+        with m.If(take):
+            m.d.sync += step.eq(Mux(last, 0, step + 1))
+
+        space, address = Signal(2, reset_less=True), Signal(20, reset_less=True)
+        payload, mask = Signal(config.dram_bytes * 8, reset_less=True), Signal(config.dram_words, reset_less=True)
+        complete, signal = Signal(reset_less=True), Signal(isa.TOKEN_UNITS, reset_less=True)
+        distance = Mux(is_param, step, step << low) if low else step
+        with m.If(take):
+            m.d.sync += [
+                written.eq(1),
+                space.eq(row.space),
+                address.eq(row.buffer + distance),
+                payload.eq(beat.data),
+                mask.eq(beat_mask(config, row, first=step == 0, last=last)),
+                complete.eq(row.tag.last & last & (beat.resp == OKAY)),
+                signal.eq(row.tag.signal),
+            ]
+            if low:
+                m.d.sync += payload[: config.word_bits].eq(beat.data.word_select(word, config.word_bits))
+        with m.Elif(gone):
+            m.d.sync += written.eq(0)
+
+        for number, port in ((isa.Space.ACT, self.act_write), (isa.Space.FILTER, self.filter_write)):
+            m.d.comb += [
+                port.request.eq(written & (space == number)),
+                port.address.eq(Cat(Const(0, low), address[low:])),
+                port.data.eq(payload),
+                port.mask.eq(mask),
+            ]
+        m.d.comb += [
+            self.param.valid.eq(written & (space == isa.Space.PARAM)),
+            self.param.payload.address.eq(address),
+            self.param.payload.data.eq(payload[: config.word_bits]),
+            gone.eq(
+                (self.act_write.request & self.act_write.grant)
+                | (self.filter_write.request & self.filter_write.grant)
+                | (self.param.valid & self.param.ready)
+            ),
+        ]
+        m.d.sync += self.signal.eq(Mux(gone & complete, signal, 0))

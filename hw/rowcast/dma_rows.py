@@ -1,0 +1,298 @@
+"""LOAD and STORE instructions become rows, checked, and the rows' bursts: what both transfer units begin with."""
+
+from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.data import View
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from . import isa
+from .dma_burst import BEAT_BITS, WORD_BITS, BurstSplitter, burst_layout
+from .interfaces import INDEX_BITS, instruction_layout, payload_layout, unit_error
+from .registers import Error
+
+__all__ = ["AddressStage", "RowWalker", "beat_mask", "first_error", "row_layout", "space_words", "tag_layout"]
+
+ROWS_AHEAD = 16  # rows between the two stages: as deep as a distributed RAM is anyway
+
+
+def space_words(config, space):
+    """Words of a memory on chip."""
+    return {
+        isa.Space.ACT: config.act_words,
+        isa.Space.FILTER: config.filter_buffer_words,
+        # items of 32 bits: four a channel, three tables of 256
+        isa.Space.PARAM: (4 * config.param_channels + 768) * 4 // config.lanes,
+    }[space]
+
+
+def tag_layout():
+    """What bursts and rows carry of their instruction; `last`: the row is its last."""
+    return data.StructLayout({"last": 1, "signal": isa.TOKEN_UNITS, "index": INDEX_BITS})
+
+
+def row_layout(config):
+    """A row: where it stands in memory and on chip.
+
+    `beat` : its first beat in memory, counted from DATA_BASE; `more`: its beats - 1.
+    `offset`, `end` : its first word within the first beat, its last word within the last beat.
+    `space`, `buffer` : its place on chip, in words.
+    `steps` : words - 1 if space is PARAM, else beats - 1.
+    """
+    low = exact_log2(config.dram_words)
+    return data.StructLayout(
+        {
+            "beat": WORD_BITS - low,
+            "more": BEAT_BITS,
+            "offset": low,
+            "end": low,
+            "space": 2,
+            "buffer": 20,
+            "steps": 16,
+            "tag": tag_layout(),
+        }
+    )
+
+
+class RowWalker(wiring.Component):
+    """Walk through the rows of the transfer instructions of one unit, and check their fields and places on chip.
+
+    A row a cycle, and a cycle between instructions; latency 2 cycles.  An instruction is taken with its last row.
+
+    Parameters
+    ----------
+    config : Config
+    unit : "LOAD" or "STORE": the instruction; with _STRIDE appended, the one that sets the row distances.
+
+    Members
+    -------
+    i : instructions; o : rows.
+    fault, fault_code, fault_index : the row at the output is bad (FIELD: no words, no rows, no such space, or not at the same
+        place within a beat in memory and on chip; BUFFER_RANGE); nothing follows until the reset.
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+    fault: Signal
+    fault_code: Signal
+    fault_index: Signal
+
+    def __init__(self, config, *, unit):
+        if unit not in ("LOAD", "STORE"):
+            raise ValueError(f"unit must be 'LOAD' or 'STORE', not {unit!r}")
+        self.config = config
+        self.unit = unit
+        self.spaces = tuple(isa.Space) if unit == "LOAD" else (isa.Space.ACT,)
+        super().__init__(
+            {
+                "i": In(stream.Signature(instruction_layout())),
+                "o": Out(stream.Signature(row_layout(config))),
+                "fault": Out(1),
+                "fault_code": Out(4),
+                "fault_index": Out(INDEX_BITS),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        instruction = self.i.payload
+        fields = _fields(self.unit, instruction)
+        dram, buffer = Signal(WORD_BITS, reset_less=True), Signal(21, reset_less=True)
+        count = Signal(16, init=1)  # of the current row, from 1
+        walking, take, last = Signal(), Signal(), Signal()
+        dram_stride, buffer_stride = Signal(24), Signal(20)
+        m.d.comb += [
+            take.eq(walking & (~(self.o.valid | self.fault) | (self.o.valid & self.o.ready))),
+            last.eq(count == fields.rows),
+        ]
+        with m.If(~walking):
+            m.d.sync += [dram.eq(fields.dram), buffer.eq(fields.buffer), count.eq(1)]
+            with m.If(instruction.opcode == isa.FORMATS[f"{self.unit}_STRIDE"].opcode):
+                strides = _fields(f"{self.unit}_STRIDE", instruction)
+                m.d.comb += self.i.ready.eq(1)
+                with m.If(self.i.valid):
+                    m.d.sync += [dram_stride.eq(strides.dram_stride), buffer_stride.eq(strides.buffer_stride)]
+            with m.Else():
+                m.d.sync += walking.eq(self.i.valid)
+        with m.Elif(take):
+            m.d.comb += self.i.ready.eq(last)
+            m.d.sync += [dram.eq(dram + dram_stride), buffer.eq(buffer + buffer_stride), count.eq(count + 1)]
+            m.d.sync += walking.eq(~last)
+        self._row(m, dram=dram, buffer=buffer, walking=walking, take=take, last=last, fields=fields)
+        return m
+
+    def _row(self, m, *, dram, buffer, walking, take, last, fields):
+        """The register of the output row, and its checks."""
+        config, row = self.config, self.o.payload
+        low = exact_log2(config.dram_words)
+        param = Signal()
+        valid, bad_field = Signal(), Signal(reset_less=True)
+        stop = Signal(range(1 << 22), reset_less=True)  # first word on chip after the row
+        span = Signal(17)  # the row's last word, counted from the beginning of its first beat
+        less = Signal(16)
+        m.d.comb += [
+            param.eq(fields.space == isa.Space.PARAM),
+            less.eq(fields.words - 1),
+            span.eq(less + dram[:low] if low else less),
+        ]
+        with m.If(take):
+            m.d.sync += [
+                row.beat.eq(dram[low:]),
+                row.more.eq(span[low:]),
+                row.space.eq(fields.space),
+                row.buffer.eq(buffer),
+                row.steps.eq(Mux(param, less, span[low:]) if low else less),
+                row.tag.last.eq(last),
+                row.tag.signal.eq(self.i.payload.signal),
+                row.tag.index.eq(self.i.payload.index),
+                stop.eq(buffer + fields.words),
+                bad_field.eq(
+                    (fields.words == 0)
+                    | (fields.rows == 0)
+                    | ~Cat(fields.space == space for space in self.spaces).any()
+                    | (~param & (dram[:low] != buffer[:low]) if low else 0)
+                ),
+            ]
+            if low:
+                m.d.sync += [row.offset.eq(dram[:low]), row.end.eq(span[:low])]
+        with m.If(take):
+            m.d.sync += valid.eq(1)
+        with m.Elif(self.o.ready & ~self.fault):
+            m.d.sync += valid.eq(0)
+
+        outside = Signal()
+        with m.Switch(row.space):
+            for space in self.spaces:
+                with m.Case(space):
+                    m.d.comb += outside.eq(stop > space_words(config, space))
+        m.d.comb += [
+            self.fault.eq(valid & (bad_field | outside)),
+            self.fault_code.eq(Mux(bad_field, Error.FIELD, Error.BUFFER_RANGE)),
+            self.fault_index.eq(row.tag.index),
+            self.o.valid.eq(valid & ~(bad_field | outside)),
+        ]
+
+
+class AddressStage(wiring.Component):
+    """From instructions to bursts, ahead of the data: each row goes to `rows` before its first burst comes out of `bursts`.
+
+    Latency from an instruction to its first burst 5 cycles; then a burst a cycle, as long as rows have room
+    (ROWS_AHEAD rows).  `rows` and `bursts` hold their payloads until taken.
+
+    Parameters
+    ----------
+    config : Config
+    unit : "LOAD" or "STORE".
+    window_error : Error that a row outside the window gives.
+    row_fields : names of the fields of `row_layout` that `rows` has; also `phase`: the first beat's address in beats, modulo
+        `burst_beats`.
+
+    Members
+    -------
+    i : instructions; data_base, window_base, window_limit : see `BurstSplitter`.
+    rows : for the data stage.  bursts : for the address channel.
+    busy : an instruction or a row is under way here.
+    fault, fault_code, fault_index : what is wrong with the first bad row, until the reset.
+    """
+
+    i: stream.Interface
+    rows: stream.Interface
+    bursts: stream.Interface
+    data_base: Signal
+    window_base: Signal
+    window_limit: Signal
+    busy: Signal
+
+    def __init__(self, config, *, unit, window_error, row_fields):
+        self.config = config
+        self.window_error = window_error
+        self.row_fields = tuple(row_fields)
+        self.walker = RowWalker(config, unit=unit)
+        self.splitter = BurstSplitter(config, tag=tag_layout())
+        shapes = {name: field.shape for name, field in row_layout(config)}
+        shapes["phase"] = exact_log2(config.burst_beats)
+        self.rows_layout = data.StructLayout({name: shapes[name] for name in self.row_fields})
+        super().__init__(
+            {
+                "i": In(stream.Signature(instruction_layout())),
+                "data_base": In(config.address_width),
+                "window_base": In(config.address_width),
+                "window_limit": In(config.address_width),
+                "rows": Out(stream.Signature(self.rows_layout)),
+                "bursts": Out(stream.Signature(burst_layout(config, tag_layout()))),
+                "busy": Out(1),
+                "fault": Out(1),
+                "fault_code": Out(4),
+                "fault_index": Out(INDEX_BITS),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.walker = walker = self.walker
+        m.submodules.splitter = splitter = self.splitter
+        m.submodules.rows = rows = SyncFIFO(width=self.rows_layout.size, depth=ROWS_AHEAD)
+        wiring.connect(m, wiring.flipped(self.i), walker.i)
+        wiring.connect(m, splitter.o, wiring.flipped(self.bursts))
+        row, push = walker.o.payload, View(self.rows_layout, rows.w_data)
+        low = exact_log2(self.config.dram_bytes)
+        for name in self.row_fields:
+            value = self.data_base[low:] + row.beat if name == "phase" else getattr(row, name)
+            m.d.comb += push[name].eq(value)
+        for name in ("data_base", "window_base", "window_limit"):
+            m.d.comb += getattr(splitter, name).eq(getattr(self, name))
+        m.d.comb += [
+            splitter.i.payload.beat.eq(row.beat),
+            splitter.i.payload.more.eq(row.more),
+            splitter.i.payload.tag.eq(row.tag),
+            splitter.i.valid.eq(walker.o.valid & rows.w_rdy),
+            rows.w_en.eq(walker.o.valid & splitter.i.ready),
+            walker.o.ready.eq(rows.w_rdy & splitter.i.ready),
+            self.rows.valid.eq(rows.r_rdy),
+            self.rows.payload.eq(rows.r_data),
+            rows.r_en.eq(self.rows.ready),
+            self.busy.eq(self.i.valid | walker.o.valid | rows.r_rdy),
+        ]
+        with m.If(splitter.fault):  # the older row
+            m.d.comb += [
+                self.fault_code.eq(self.window_error),
+                self.fault_index.eq(splitter.fault_tag.index),
+            ]
+        with m.Else():
+            m.d.comb += [self.fault_code.eq(walker.fault_code), self.fault_index.eq(walker.fault_index)]
+        m.d.comb += self.fault.eq(splitter.fault | walker.fault)
+        return m
+
+
+def beat_mask(config, row, *, first, last):
+    """The words of a beat that belong to the row: `first` and `last` say which beat of the row it is."""
+    if config.dram_words == 1:
+        return Const(1)
+    return Cat((~first | (i >= row.offset)) & (~last | (i <= row.end)) for i in range(config.dram_words))
+
+
+def first_error(m, error, *, stop, causes):
+    """Keep the first of `causes` in `error` until the reset; returns the signal that says to start nothing new.
+
+    Parameters
+    ----------
+    m : Module
+    error : interface of `unit_error`.
+    stop : from outside; remembered.
+    causes : (condition, code, index), the first one wins.
+    """
+    stopped, halt = Signal(), Signal()
+    m.d.comb += halt.eq(stop | stopped | error.valid)
+    with m.If(stop):
+        m.d.sync += stopped.eq(1)
+    with m.If(~halt):
+        for number, (condition, code, index) in enumerate(causes):
+            with m.If(condition) if number == 0 else m.Elif(condition):
+                m.d.sync += [error.valid.eq(1), error.code.eq(code), error.index.eq(index)]
+    return halt
+
+
+def _fields(name, instruction):
+    layout = payload_layout(name)
+    return View(layout, instruction.payload[: layout.size])

@@ -1,0 +1,193 @@
+"""STORE: chip to memory."""
+
+from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.data import View
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from .axi import OKAY, write_channels
+from .dma_rows import AddressStage, beat_mask, first_error, tag_layout
+from .interfaces import GLB_READ_LATENCY, read_port, unit_ports
+from .registers import Error
+
+__all__ = ["BURSTS_ANSWERED_LATER", "StoreUnit"]
+
+BEATS_AHEAD = 16  # read from the buffer and not yet on the bus: at least the read latency, and one distributed RAM
+BURSTS_ANSWERED_LATER = 16  # addresses put up whose B has not come
+BURSTS_OWED = 3  # addresses put up whose last beat has not: more would only hold the interconnect
+
+
+class StoreUnit(wiring.Component):
+    """Run STORE and STORE_STRIDE: rows of words from the activation memory to memory.
+
+    Three stages in parallel: addresses (up to BURSTS_OWED bursts before their data), reads from the buffer (up to BEATS_AHEAD
+    beats ahead), beats on the bus, one a cycle across bursts, rows and instructions.  Whole beats are read, the words
+    outside the row have no strobe, so `buffer` must equal `dram` modulo the words of a beat in every row.  The next
+    instruction starts at once; each is complete with the B of its last burst (B come in order: all bursts have one ID).
+
+    No W beat comes before its address.  After an error, or `stop`, no further address is put up (one that already stands stays);
+    the beats that are owed are sent with no strobe, and their B taken.  Reset it only with `idle` and `stop` (or
+    `error.valid`) both high: nothing stands on the bus then, nothing is owed, and nothing will be.
+
+    Members
+    -------
+    i, signal, busy, error : see `unit_ports`.  `signal` pulses the cycle after the instruction's last B.
+        Errors: FIELD, BUFFER_RANGE, WRITE_WINDOW, WRITE_RESPONSE; a bad row sends no address, the rows before it may have.
+    aw, w, b : the memory's write channel.
+    data_base, window_base, window_limit : see `BurstSplitter`.
+    stop : start nothing new until the reset.
+    act_read : see `read_port`; the address is that of a beat.
+    idle : no write is under way.
+    """
+
+    i: stream.Interface
+    aw: stream.Interface
+    w: stream.Interface
+    b: stream.Interface
+    signal: Signal
+    busy: Signal
+    stop: Signal
+    idle: Signal
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__(
+            {
+                **unit_ports(),
+                **write_channels(config),
+                "data_base": In(config.address_width),
+                "window_base": In(config.address_width),
+                "window_limit": In(config.address_width),
+                "stop": In(1),
+                "act_read": Out(read_port(config, config.dram_words)),
+                "idle": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.addresses = addresses = AddressStage(
+            self.config, unit="STORE", window_error=Error.WRITE_WINDOW,
+            row_fields=("buffer", "steps", "offset", "end", "phase"),
+        )  # fmt: skip
+        m.submodules.answers = answers = SyncFIFO(width=tag_layout().size, depth=BURSTS_ANSWERED_LATER)
+        beat_layout = data.StructLayout(
+            {"data": self.config.dram_bytes * 8, "mask": self.config.dram_words, "last": 1}
+        )
+        m.submodules.beats = beats = SyncFIFO(width=beat_layout.size, depth=BEATS_AHEAD)
+        beat = View(beat_layout, beats.r_data)
+
+        wiring.connect(m, wiring.flipped(self.i), addresses.i)
+        for name in ("data_base", "window_base", "window_limit"):
+            m.d.comb += getattr(addresses, name).eq(getattr(self, name))
+        issue, send, reading = Signal(), Signal(), Signal()
+        owed = Signal(range(BURSTS_OWED + 1))  # bursts with an address whose last beat is not in the W register
+        tag = View(tag_layout(), answers.r_data)
+        halt = first_error(
+            m, self.error, stop=self.stop,
+            causes=(
+                (self.b.valid & (self.b.payload.resp != OKAY), Error.WRITE_RESPONSE, tag.index),
+                (addresses.fault, addresses.fault_code, addresses.fault_index),
+            ),
+        )  # fmt: skip
+        self._issue(m, addresses.bursts, answers, halt=halt, issue=issue, room=owed != BURSTS_OWED)
+        self._read(m, addresses.rows, beats, halt=halt, reading=reading)
+        self._send(m, beats, beat, halt=halt, send=send, owed=owed)
+        self._answer(m, answers, tag, halt=halt)
+        ended = send & beat.last
+        with m.If(issue & ~ended):
+            m.d.sync += owed.eq(owed + 1)
+        with m.Elif(~issue & ended):
+            m.d.sync += owed.eq(owed - 1)
+        m.d.comb += [
+            self.idle.eq(~answers.r_rdy),
+            self.busy.eq(addresses.busy | reading | answers.r_rdy),
+        ]
+        return m
+
+    def _issue(self, m, bursts, answers, *, halt, issue, room):
+        """Bursts to the address channel; what their B will mean goes to `answers`, so that queue holds every open burst."""
+        m.d.comb += [
+            bursts.ready.eq((~self.aw.valid | self.aw.ready) & room & answers.w_rdy & ~halt),
+            issue.eq(bursts.valid & bursts.ready),
+            answers.w_en.eq(issue),
+            answers.w_data.eq(bursts.payload.tag),
+            View(tag_layout(), answers.w_data).last.eq(bursts.payload.tag.last & bursts.payload.last),
+        ]
+        with m.If(issue):
+            m.d.sync += [
+                self.aw.valid.eq(1),
+                self.aw.payload.addr.eq(bursts.payload.addr),
+                self.aw.payload.len.eq(bursts.payload.len),
+            ]
+        with m.Elif(self.aw.ready):
+            m.d.sync += self.aw.valid.eq(0)
+
+    def _read(self, m, rows, beats, *, halt, reading):
+        """Beats of the rows from the buffer into `beats`; after a halt beats without a read, for the bursts that are owed them."""
+        config, row = self.config, rows.payload
+        low, cut = exact_log2(config.dram_words), exact_log2(config.burst_beats)
+        step, phase, last = Signal(16), Signal(cut), Signal()
+        used = Signal(range(BEATS_AHEAD + 1))  # beats asked for and not sent
+        asking, address = Signal(), Signal(20 - low, reset_less=True)
+        mask, end = Signal(config.dram_words, reset_less=True), Signal(reset_less=True)
+        ask, granted, sent = Signal(), Signal(), Signal()
+        m.d.comb += [
+            granted.eq(asking & (self.act_read.grant | halt)),
+            ask.eq(rows.valid & (used != BEATS_AHEAD) & (~asking | granted)),
+            last.eq(step == row.steps),
+            phase.eq(row.phase + step),
+            rows.ready.eq(ask & last),
+            self.act_read.request.eq(asking & ~halt),
+            self.act_read.address.eq(Cat(Const(0, low), address)),
+            reading.eq(used != 0),
+            sent.eq(beats.r_rdy & beats.r_en),
+        ]
+        with m.If(ask):
+            m.d.sync += [
+                asking.eq(1),
+                step.eq(Mux(last, 0, step + 1)),
+                address.eq(row.buffer[low:] + step),
+                mask.eq(beat_mask(config, row, first=step == 0, last=last)),
+                end.eq(last | phase.all()),  # of the burst: see BurstSplitter
+            ]
+        with m.Elif(granted):
+            m.d.sync += asking.eq(0)
+        with m.If(ask & ~sent):
+            m.d.sync += used.eq(used + 1)
+        with m.Elif(~ask & sent):
+            m.d.sync += used.eq(used - 1)
+
+        # mask and end travel beside the read
+        valid, about = granted, Cat(mask, end)
+        for cycle in range(1, GLB_READ_LATENCY + 1):
+            valid_next, about_next = Signal(name=f"valid{cycle}"), Signal.like(about, name=f"about{cycle}", reset_less=True)
+            m.d.sync += [valid_next.eq(valid), about_next.eq(about)]
+            valid, about = valid_next, about_next
+        m.d.comb += [beats.w_en.eq(valid), beats.w_data.eq(Cat(self.act_read.data, about))]
+
+    def _send(self, m, beats, beat, *, halt, send, owed):
+        """Beats to the bus through one register, so that a halt changes none that already stands there."""
+        config = self.config
+        m.d.comb += [
+            beats.r_en.eq((~self.w.valid | self.w.ready) & (owed != 0)),
+            send.eq(beats.r_en & beats.r_rdy),
+        ]
+        strobe = Cat(bit.replicate(config.lanes) for bit in beat.mask)
+        with m.If(send):
+            m.d.sync += [
+                self.w.valid.eq(1),
+                self.w.payload.data.eq(beat.data),
+                self.w.payload.strb.eq(Mux(halt, 0, strobe)),
+                self.w.payload.last.eq(beat.last),
+            ]
+        with m.Elif(self.w.ready):
+            m.d.sync += self.w.valid.eq(0)
+
+    def _answer(self, m, answers, tag, *, halt):
+        """B in the order of the addresses."""
+        m.d.comb += [self.b.ready.eq(1), answers.r_en.eq(self.b.valid)]
+        done = self.b.valid & tag.last & (self.b.payload.resp == OKAY) & ~halt
+        m.d.sync += self.signal.eq(Mux(done, tag.signal, 0))
