@@ -1,0 +1,121 @@
+"""The PE array: two networks, rows x columns of PEs, one control for all, a drain chain a column."""
+
+from amaranth import Module, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from . import schedule
+from .hierarchy import place
+from .interfaces import flit_layout, pe_control_layout
+from .network import ColumnTap, MulticastNetwork
+from .pe import PE
+from .schedule import Schedule, strobes_layout
+
+__all__ = ["PEArray"]
+
+
+class PEArray(wiring.Component):
+    """Flits and control records in, one a cycle each; psums out, one a column and cycle.  See `hw/README.md`.
+
+    All PEs work in lockstep.  Latencies count from the cycle in which the record or flit stands at the array's input:
+    `drain_latency(row)`, `psum_latency` and `capture_to_drain`, and
+
+    FLIT_TO_MAC : a `mac` this many cycles after a flit, or later, multiplies with what the flit brought.
+    MAC_TO_FLIT : a flit this many cycles after a `mac`, or later, may overwrite what the `mac` multiplies with.
+
+    Parameters
+    ----------
+    config : Config
+
+    Members
+    -------
+    filter_valid, filter_flit, ifmap_valid, ifmap_flit : the networks' inputs (`flit_layout`), always taken.
+    control : the record (`pe_control_layout`); all 0 is no work.
+    o_valid : psums are there, one a column.  A drain of a row may follow one of a lower row only as many cycles later as
+        the row is higher, else two psums meet in the chain.
+    o_psum : int32, a list: one a column.
+    """
+
+    FLIT_TO_MAC = MulticastNetwork.LATENCY + ColumnTap.LATENCY + 1 - schedule.REGISTERS
+    MAC_TO_FLIT = schedule.REGISTERS + 1 + 1 - MulticastNetwork.LATENCY - ColumnTap.LATENCY  # filters are read at stage 1
+
+    filter_valid: Signal
+    filter_flit: data.View
+    ifmap_valid: Signal
+    ifmap_flit: data.View
+    control: data.View
+    o_valid: Signal
+    o_psum: list
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__(
+            {
+                "filter_valid": In(1),
+                "filter_flit": In(flit_layout(config, config.filter_words)),
+                "ifmap_valid": In(1),
+                "ifmap_flit": In(flit_layout(config, config.ifmap_words)),
+                "control": In(pe_control_layout(config)),
+                "o_valid": Out(1),
+                "o_psum": Out(signed(32)).array(config.columns),
+            }
+        )
+
+    @property
+    def psum_latency(self):
+        """Cycles from a `capture` until its last psum stands in the psum memory."""
+        return schedule.REGISTERS + schedule.PSUM_WRITE + self.config.lanes
+
+    @property
+    def capture_to_drain(self):
+        """Cycles from a `capture` to the first `drain` that sees all its psums."""
+        return self.psum_latency - schedule.REGISTERS - schedule.PSUM_READ
+
+    def drain_latency(self, row):
+        """Cycles from a `drain` of this row to its `o_valid`."""
+        return schedule.REGISTERS + schedule.DRAIN_OUT + self.config.rows - 1 - row
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.filter_network = filters = MulticastNetwork(config, config.filter_words)
+        m.submodules.ifmap_network = ifmaps = MulticastNetwork(config, config.ifmap_words)
+        m.submodules.schedule = timing = Schedule(config)
+        m.d.comb += [
+            filters.i_valid.eq(self.filter_valid),
+            filters.i_flit.eq(self.filter_flit),
+            ifmaps.i_valid.eq(self.ifmap_valid),
+            ifmaps.i_flit.eq(self.ifmap_flit),
+            timing.control.eq(self.control),
+        ]
+        above = [0] * config.columns  # the chains' ends so far
+        drained = 0  # whether a psum stands there
+        for row in range(config.rows):
+            strobes = Signal(strobes_layout(config), name=f"strobes{row}", reset_less=True)
+            m.d.sync += [strobes.eq(timing.strobes), strobes.drain.eq(timing.drain[row])]
+            for column in range(config.columns):
+                pe = PE(config)
+                m.submodules[f"pe{row}_{column}"] = place(pe, "rowcast_pe", platform)
+                m.d.comb += [
+                    pe.column.eq(column),
+                    pe.filter_valid.eq(filters.o_valid[row]),
+                    pe.filter_flit.eq(filters.o_flit[row]),
+                    pe.ifmap_valid.eq(ifmaps.o_valid[row]),
+                    pe.ifmap_flit.eq(ifmaps.o_flit[row]),
+                    pe.strobes.eq(strobes),
+                    pe.psum_in.eq(above[column]),
+                ]
+                above[column] = pe.psum_out
+            drained = self._valid(m, row, strobes.drain, drained)
+        m.d.comb += [self.o_valid.eq(drained), *(o.eq(psum) for o, psum in zip(self.o_psum, above, strict=True))]
+        return m
+
+    def _valid(self, m, row, drain, above):
+        """One bit beside the chains: PE's own strobe register, masked psum, chain register."""
+        stages = Signal(schedule.DRAIN_OUT - schedule.DRAIN_MASK + 1, name=f"drained{row}")
+        m.d.sync += [
+            stages[0].eq(drain),
+            stages[1].eq(stages[0]),
+            stages[2].eq(stages[1] | above),
+        ]
+        return stages[2]
