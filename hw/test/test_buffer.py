@@ -127,7 +127,6 @@ def test_read_after_write():
     run(dut, testbench)
 
 
-@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 @pytest.mark.parametrize(
     "change, message",
     [
