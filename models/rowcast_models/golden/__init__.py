@@ -1,0 +1,1 @@
+"""Golden: the integer semantics of everything that the hardware computes, in numpy."""
