@@ -1,0 +1,423 @@
+"""The IFMAP unit: walks over an ifmap in the activation memory, for the ifmap network or for the vector unit."""
+
+from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .interfaces import GLB_READ_LATENCY, flit_layout, payload_layout, read_port, unit_ports, vector_layout
+from .isa import FORMATS, TOKEN_UNITS
+from .loops import LoopNest
+from .registers import Error
+
+__all__ = ["IfmapUnit"]
+
+LEVELS = 6
+COUNT_BITS, STEP_BITS, SHIFT_BITS = 12, 20, 10  # of IFMAP_LOOP: turns, address step, coordinate step
+ADDRESS_BITS = 22  # signed: padding may lie well before the first and after the last word of the largest memory
+COORDINATE_BITS = 16  # signed: any height and width of 14 bits, and as much padding on each side
+VECTOR_SLOTS = 8  # words under way to the vector unit: 5 cycles from a read to its freed slot, so never short
+
+
+WALK_DELTA = data.StructLayout({"step": signed(STEP_BITS), "dy": signed(SHIFT_BITS), "dx": signed(SHIFT_BITS)})
+WALK_BASE = data.StructLayout({"address": signed(20), "y": signed(14), "x": signed(14)})
+
+
+class AffineWalk(wiring.Component):
+    """A loop nest of six levels with an address and two coordinates that are running sums.
+
+    `start` loads the nest; from the next cycle on `leaves`, `first` and `last` belong to the first turn.  `step` goes to the next turn,
+    and from the next cycle on `address`, `y` and `x` are those of the turn that was left: one stage later, because the choice
+    of the level's steps and the sum are a cycle each.  The steps stand in distributed RAM, one entry a level: a multiplexer over
+    six levels would be four times as large.
+
+    Members
+    -------
+    write, level, count, delta : set a level's turns and steps; not while the nest runs.
+    start, base : strobe, and the sums of the first turn.  May come with the `step` that leaves the last turn.
+    step : strobe.
+    first, last, leaves : of the current turn; bit i of `leaves`: all levels below i are in their last turn.
+    address, y, x : of the turn before.
+    """
+
+    write: Signal
+    level: Signal
+    count: Signal
+    delta: data.View
+    start: Signal
+    base: data.View
+    step: Signal
+    first: Signal
+    last: Signal
+    leaves: Signal
+    address: Signal
+    y: Signal
+    x: Signal
+
+    def __init__(self):
+        super().__init__(
+            {
+                "write": In(1),
+                "level": In(range(LEVELS)),
+                "count": In(COUNT_BITS),
+                "delta": In(WALK_DELTA),
+                "start": In(1),
+                "base": In(WALK_BASE),
+                "step": In(1),
+                "first": Out(1),
+                "last": Out(1),
+                "leaves": Out(LEVELS),
+                "address": Out(signed(ADDRESS_BITS)),
+                "y": Out(signed(COORDINATE_BITS)),
+                "x": Out(signed(COORDINATE_BITS)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.nest = nest = LoopNest([COUNT_BITS] * LEVELS)
+        m.submodules.deltas = deltas = Memory(shape=WALK_DELTA, depth=8, init=[])
+        write, read = deltas.write_port(), deltas.read_port(domain="comb")
+
+        m.d.comb += [write.addr.eq(self.level), write.data.eq(self.delta), write.en.eq(self.write)]
+        for i, count in enumerate(nest.counts):
+            turns = Signal(COUNT_BITS, init=1, name=f"turns{i}")
+            m.d.comb += count.eq(turns)
+            with m.If(self.write & (self.level == i)):
+                m.d.sync += turns.eq(self.count)
+        m.d.comb += [
+            nest.start.eq(self.start),
+            nest.step.eq(self.step),
+            self.last.eq(nest.last),
+            self.leaves.eq(nest.inner_last),
+            # The number of the one level that advances.
+            *(
+                read.addr[bit].eq(Cat(nest.advance[i] for i in range(LEVELS) if i >> bit & 1).any())
+                for bit in range(len(read.addr))
+            ),
+        ]
+        base, delta = Signal(WALK_BASE, reset_less=True), Signal(WALK_DELTA, reset_less=True)
+        with m.If(self.start):
+            m.d.sync += [self.first.eq(1), base.eq(self.base)]
+        with m.Elif(self.step):
+            m.d.sync += self.first.eq(0)
+        with m.If(self.step):
+            m.d.sync += [
+                delta.eq(read.data),
+                self.address.eq(Mux(self.first, base.address, self.address + delta.step)),
+                self.y.eq(Mux(self.first, base.y, self.y + delta.dy)),
+                self.x.eq(Mux(self.first, base.x, self.x + delta.dx)),
+            ]
+        return m
+
+
+class IfmapUnit(wiring.Component):
+    """Run IFMAP_ID, IFMAP_LOOP, IFMAP_SET and IFMAP_RUN: read the activation memory in the order of a six-level loop nest.
+
+    A run starts at word `buffer` and coordinates (y, x).  When level i of the nest advances (and the levels below return), the
+    address grows by step_i and the coordinates by (dy_i, dx_i).  Each turn is one flit: `noc_words` words from the address (any
+    alignment), or padding, which is not read, if not (0 <= y < height and 0 <= x < width).
+
+    To the network (`vector` = 0): levels 0 to 2 count `entry` up from 0 in the current half of the scratchpads; an advance of level 3
+    starts again at 0 with `column_tag` + 1, of level 4 also with `column_tag` = 0 and `row_tag` + 1, of level 5 with
+    both 0 and the other half, as does the next run.  A half is filled only once it is free; halves alternate, starting with 0.
+    To the vector unit (`vector` = 1): word 0 of each turn; `last` where levels 0 and 1 are in their last turn.
+
+    Throughput: one flit a cycle while reads are granted and halves are free or `vector` is taken; also from one run to the next.
+    Other instructions wait until the last read before them is granted (3 cycles if nothing stalls) and take a cycle each, IFMAP_LOOP two.
+    Latency: 3 cycles from an accepted run to its first request, GLB_READ_LATENCY to its flit, one more to `vector`.
+    `signal` pulses in the cycle after the last read (or padding) of a run, or after another instruction.
+    `filled` pulses NETWORK_LATENCY cycles after `o_valid` of a chunk's last flit.  `busy` lasts until all of that is over.
+
+    Parameters
+    ----------
+    config : Config
+
+    Members
+    -------
+    i, signal, busy, error : see `unit_ports`.  Errors: OPCODE; FIELD (a count of 0, a pair of 3, more flits than half a scratchpad
+        has entries, more groups than tags, a PE outside the array, an ID wider than a tag); BUFFER_RANGE (the
+        first word of a flit that is not padding lies outside the activation memory).
+    read : read client of `noc_words` words.
+    o_valid, o : `flit_layout`, to the ifmap network; never waits.
+    vector : stream of `vector_layout` to the vector unit; the padding's data is the pad byte, too.
+    freed : pulses when COMPUTE has finished with a half.
+    filled : pulses when a half is complete in the scratchpads.
+    waiting : there is a flit to send, and it waits for nothing but a free half.
+    flit : pulses with every flit that carries words (or padding) to the network.
+    """
+
+    NETWORK_LATENCY = 5  # cycles from `o_valid` until COMPUTE may address the words: Y bus, X bus, PE, write, one to spare
+
+    i: stream.Interface
+    signal: Signal
+    busy: Signal
+    error: wiring.PureInterface
+    read: wiring.PureInterface
+    o_valid: Signal
+    o: data.View
+    vector: stream.Interface
+    freed: Signal
+    filled: Signal
+    waiting: Signal
+    flit: Signal
+
+    def __init__(self, config):
+        self.config = config
+        self.half_entries = config.ifmap_words // config.noc_words // 2
+        super().__init__(
+            {
+                **unit_ports(),
+                "read": Out(read_port(config, config.noc_words)),
+                "o_valid": Out(1),
+                "o": Out(flit_layout(config, config.ifmap_words)),
+                "vector": Out(stream.Signature(vector_layout(config))),
+                "freed": In(1),
+                "filled": Out(1),
+                "waiting": Out(1),
+                "flit": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.walk = walk = AffineWalk()
+        turn = data.StructLayout(  # what a turn of the walk takes along
+            {
+                "first": 1,
+                "last": 1,
+                "leaves": LEVELS,
+                "vector": 1,
+                "signal": TOKEN_UNITS,  # tokens of its run
+                "index": self.i.payload.index.shape(),
+            }
+        )
+        # A turn passes the loops, the sums (stage a) and the request (stage b); all three move together.
+        running, a_valid, b_valid, move, issue = Signal(), Signal(), Signal(), Signal(), Signal()
+        turns, a, b = Signal(turn), Signal(turn, reset_less=True), Signal(turn, reset_less=True)
+        settings = payload_layout("IFMAP_SET")
+        ifmap = Signal(settings)
+
+        ident, code, done = self._elaborate_instructions(m, walk, running, turns, ifmap, ~(running | a_valid | b_valid))
+        m.d.comb += [
+            turns.first.eq(walk.first),
+            turns.last.eq(walk.last),
+            turns.leaves.eq(walk.leaves),
+            done.eq(walk.step & walk.last),
+        ]
+
+        # A chunk of a network run starts when a half is free.
+        chunk_starts, halves, takes_half = Signal(init=1), Signal(2, init=2), Signal()
+        m.d.comb += [
+            takes_half.eq(chunk_starts & ~turns.vector),
+            self.waiting.eq(running & takes_half & (halves == 0)),
+            walk.step.eq(running & move & ~self.waiting & ~self.error.valid),
+        ]
+        m.d.sync += halves.eq(halves + self.freed - (walk.step & takes_half))
+        with m.If(walk.step):
+            m.d.sync += chunk_starts.eq(walk.leaves[5])
+
+        # Stage a to stage b: is the turn padding?  Negative coordinates are large unsigned ones.
+        pad, outside = Signal(), Signal()
+        m.d.comb += [
+            pad.eq((walk.y.as_unsigned() >= ifmap.height) | (walk.x.as_unsigned() >= ifmap.width)),
+            outside.eq(walk.address[ceil_log2(config.act_words) :].any()),
+        ]
+        b_address, b_pad, b_outside = Signal(20, reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
+        with m.If(move):
+            m.d.sync += [a_valid.eq(walk.step), a.eq(turns), b_valid.eq(a_valid), b.eq(a)]
+            m.d.sync += [b_address.eq(walk.address), b_pad.eq(pad), b_outside.eq(outside & ~pad)]
+
+        # Stage b: request and issue.
+        row, column, entry, misplaced = self._elaborate_place(m, issue, b)
+        bad, good, slot = Signal(), Signal(), Signal()
+        m.d.comb += [
+            bad.eq(b_outside | (misplaced & ~b.vector)),
+            good.eq(b_valid & ~bad & ~self.error.valid & (slot | ~b.vector)),
+            self.read.request.eq(good & ~b_pad),
+            self.read.address.eq(b_address),
+            issue.eq(good & (b_pad | self.read.grant)),
+            move.eq(~b_valid | issue),
+        ]
+        with m.If(issue & b.last):
+            m.d.sync += self.signal.eq(b.signal)
+        with m.Elif(self.i.valid & self.i.ready & (self.i.payload.opcode != FORMATS["IFMAP_RUN"].opcode)):
+            m.d.sync += self.signal.eq(self.i.payload.signal)
+        with m.Else():
+            m.d.sync += self.signal.eq(0)
+        with m.If(~self.error.valid):
+            with m.If(b_valid & bad):
+                m.d.sync += [
+                    self.error.valid.eq(1),
+                    self.error.code.eq(Mux(b_outside, Error.BUFFER_RANGE, Error.FIELD)),
+                    self.error.index.eq(b.index),
+                ]
+            with m.Elif(code != 0):
+                m.d.sync += [
+                    self.error.valid.eq(1), self.error.code.eq(code), self.error.index.eq(self.i.payload.index)
+                ]  # fmt: skip
+
+        pad_byte = Signal(8, reset_less=True)  # taken over when all flits of earlier settings have left
+        with m.If(move & a_valid & a.first):
+            m.d.sync += pad_byte.eq(ifmap.pad)
+        on_way = self._elaborate_output(m, issue, b, b_pad, pad_byte, ident, row, column, entry, slot)
+        m.d.comb += self.busy.eq(running | a_valid | b_valid | on_way)
+        return m
+
+    def _elaborate_instructions(self, m, walk, running, turns, ifmap, empty):
+        """Take instructions: a run when the one before makes its last step, the others when no turn is under way.
+
+        Returns the layout of a PE's new ID to send now, the error code of the instruction, and the signal that says
+        that a run makes its last step.
+        """
+        config, instruction = self.config, self.i.payload
+
+        def fields(name):
+            layout = payload_layout(name)
+            return data.View(layout, instruction.payload[: layout.size])
+
+        ident, loop, settings, run = (fields(f"IFMAP_{name}") for name in ("ID", "LOOP", "SET", "RUN"))
+        is_id, is_loop, is_set, is_run = (Signal(name=f"is_{name}") for name in ("id", "loop", "set", "run"))
+        tag, tags = config.tag_width, 1 << config.tag_width
+        wrong = Signal(4)
+        with m.Switch(instruction.opcode):
+            with m.Case(FORMATS["IFMAP_ID"].opcode):
+                m.d.comb += is_id.eq(1)
+                outside = (ident.row >= config.rows) | (ident.column >= config.columns)
+                with m.If(outside | (ident.row_id >= tags) | (ident.column_id >= tags)):
+                    m.d.comb += wrong.eq(Error.FIELD)
+            with m.Case(FORMATS["IFMAP_LOOP"].opcode):
+                m.d.comb += is_loop.eq(1)
+                with m.If((loop.count_a == 0) | (loop.count_b == 0) | (loop.pair == 3)):
+                    m.d.comb += wrong.eq(Error.FIELD)
+            with m.Case(FORMATS["IFMAP_SET"].opcode):
+                m.d.comb += is_set.eq(1)
+            with m.Case(FORMATS["IFMAP_RUN"].opcode):
+                m.d.comb += is_run.eq(1)
+            with m.Default():
+                m.d.comb += wrong.eq(Error.OPCODE)
+
+        code, done, turn, go, second = Signal(4), Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            turn.eq(self.i.valid & Mux(is_run, ~running | done, empty) & ~self.error.valid),
+            code.eq(Mux(turn, wrong, 0)),
+            go.eq(turn & (wrong == 0)),
+            self.i.ready.eq(go & (~is_loop | second)),
+            walk.start.eq(go & is_run),
+            walk.base.address.eq(run.buffer),
+            walk.base.y.eq(run.y),
+            walk.base.x.eq(run.x),
+            # Level b of the pair in the second cycle.
+            walk.write.eq(go & is_loop),
+            walk.level.eq(Cat(second, loop.pair)),
+            walk.count.eq(Mux(second, loop.count_b, loop.count_a)),
+            walk.delta.step.eq(Mux(second, loop.step_b, loop.step_a)),
+            walk.delta.dy.eq(Mux(second, loop.dy_b, loop.dy_a)),
+            walk.delta.dx.eq(Mux(second, loop.dx_b, loop.dx_a)),
+        ]
+        with m.If(walk.write):
+            m.d.sync += second.eq(~second)
+        with m.If(go & is_set):
+            m.d.sync += ifmap.eq(settings)
+        with m.If(walk.start):
+            m.d.sync += running.eq(1)
+        with m.Elif(done):
+            m.d.sync += running.eq(0)
+        vector, signal = Signal(reset_less=True), Signal(TOKEN_UNITS, reset_less=True)
+        index = Signal.like(instruction.index, reset_less=True)
+        with m.If(walk.start):
+            m.d.sync += [vector.eq(run.vector), signal.eq(instruction.signal), index.eq(instruction.index)]
+        m.d.comb += [turns.vector.eq(vector), turns.signal.eq(signal), turns.index.eq(index)]
+
+        new = Signal(data.StructLayout({"send": 1, "row": tag, "column": tag, "ids": 2 * tag}))
+        m.d.comb += [
+            new.send.eq(go & is_id),
+            new.row.eq(ident.row),
+            new.column.eq(ident.column),
+            new.ids.eq(Cat(ident.row_id[:tag], ident.column_id[:tag])),
+        ]
+        return new, code, done
+
+    def _elaborate_place(self, m, issue, b):
+        """Tags and entry of the turn in stage b, and whether they are more than there are."""
+        tag = self.config.tag_width
+        row, column, half = Signal(tag + 1), Signal(tag + 1), Signal()
+        entry = Signal(range(self.half_entries + 1))
+        with m.If(issue & ~b.vector):
+            m.d.sync += [entry.eq(Mux(b.leaves[3], 0, entry + 1)), half.eq(half ^ b.leaves[5])]
+            with m.If(b.leaves[3]):
+                m.d.sync += column.eq(Mux(b.leaves[4], 0, column + 1))
+            with m.If(b.leaves[4]):
+                m.d.sync += row.eq(Mux(b.leaves[5], 0, row + 1))
+        return row[:tag], column[:tag], Cat(entry[:-1], half), row[-1] | column[-1] | entry[-1]
+
+    def _elaborate_output(self, m, issue, b, b_pad, pad_byte, ident, row, column, entry, slot):
+        """What accompanies a read to its data, and both outputs; returns whether anything is on its way."""
+        config = self.config
+        layout = data.StructLayout(
+            {
+                "config": 1,
+                "row": len(row),
+                "column": len(column),
+                "entry": len(entry),
+                "ids": ident.ids.shape(),
+                "pad": 1,
+                "last": 1,
+            }
+        )
+        flits, words = Signal(GLB_READ_LATENCY), Signal(GLB_READ_LATENCY)
+        ends = Signal(GLB_READ_LATENCY + self.NETWORK_LATENCY)
+        to_network = Signal()
+        m.d.comb += to_network.eq(issue & ~b.vector)
+        m.d.sync += [
+            flits.eq(Cat(to_network | ident.send, flits)),
+            words.eq(Cat(issue & b.vector, words)),
+            ends.eq(Cat(to_network & b.leaves[5], ends)),
+        ]
+        stages = [Signal(layout, name=f"stage{i}", reset_less=True) for i in range(GLB_READ_LATENCY)]
+        m.d.sync += [
+            stages[0].config.eq(ident.send),
+            stages[0].row.eq(Mux(ident.send, ident.row, row)),
+            stages[0].column.eq(Mux(ident.send, ident.column, column)),
+            stages[0].entry.eq(entry),
+            stages[0].ids.eq(ident.ids),
+            stages[0].pad.eq(b_pad),
+            stages[0].last.eq(b.leaves[2]),
+            *(after.eq(before) for before, after in zip(stages, stages[1:])),
+        ]
+        last = stages[-1]
+        padded = Signal.like(self.read.data)
+        m.d.comb += [
+            padded.eq(Mux(last.pad, pad_byte.replicate(len(padded) // 8), self.read.data)),
+            self.o_valid.eq(flits[-1]),
+            self.o.config.eq(last.config),
+            self.o.row_tag.eq(last.row),
+            self.o.column_tag.eq(last.column),
+            self.o.entry.eq(last.entry),
+            self.o.data.eq(padded),
+            self.filled.eq(ends[-1]),
+            self.flit.eq(self.o_valid & ~last.config),
+        ]
+        with m.If(last.config):
+            m.d.comb += self.o.data[: len(last.ids)].eq(last.ids)
+
+        # The vector unit may stop at any time: a read starts only if a slot is kept for its word.
+        word = Signal(vector_layout(config))
+        m.submodules.words = fifo = SyncFIFO(width=len(word.as_value()), depth=VECTOR_SLOTS)
+        slots = Signal(range(VECTOR_SLOTS + 1), init=VECTOR_SLOTS)
+        m.d.comb += [
+            word.data.eq(padded),
+            word.pad.eq(last.pad),
+            word.last.eq(last.last),
+            fifo.w_data.eq(word),
+            fifo.w_en.eq(words[-1]),
+            self.vector.payload.eq(fifo.r_data),
+            self.vector.valid.eq(fifo.r_rdy),
+            fifo.r_en.eq(self.vector.ready),
+            slot.eq(slots != 0),
+        ]
+        m.d.sync += slots.eq(slots + (self.vector.valid & self.vector.ready) - (issue & b.vector))
+        return flits.any() | words.any() | ends.any() | fifo.r_rdy
