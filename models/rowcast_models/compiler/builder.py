@@ -1,0 +1,161 @@
+"""Collects the operations of a program: settings are emitted when they change, constants and memory are allocated here."""
+
+import numpy as np
+
+from rowcast import isa
+from rowcast.isa import Space
+
+from .geometry import ceil_div
+from .tokens import Op
+
+__all__ = ["Builder", "Ring"]
+
+_SPACE_NAME = {Space.ACT: "act", Space.FILTER: "filter", Space.PARAM: "param"}
+_MOST = (1 << 16) - 1  # words in a row, rows in a transfer
+PARAM_SLOT_WORDS = 16  # a slot is `lanes` channels of 16 bytes
+
+
+class Ring:
+    """Allocates blocks one after another in a memory on chip, and knows which contents are still there."""
+
+    def __init__(self, size, align):
+        self.size, self.align = size, align
+        self.next = 0
+        self.blocks = {}
+
+    def find(self, key):
+        """Address of the block with this content, or None."""
+        return self.blocks[key][0] if key in self.blocks else None
+
+    def reserve(self, size):
+        """Start over if so many words would not fit before the end."""
+        if self.next + size > self.size:
+            self.next = 0
+
+    def take(self, key, size):
+        """Address of a new block; older blocks in its place are gone."""
+        size = ceil_div(size, self.align) * self.align
+        if size > self.size:
+            raise ValueError(f"a block of {size} words does not fit a memory of {self.size}")
+        if self.next + size > self.size:
+            self.next = 0
+        low, high = self.next, self.next + size
+        self.blocks = {k: (a, b) for k, (a, b) in self.blocks.items() if b <= low or high <= a}
+        self.blocks[key] = (low, high)
+        self.next = high
+        return low
+
+
+class Builder:
+    """The program under construction.
+
+    Members
+    -------
+    ops : the operations so far, in program order.
+    constants : bytes of filters, parameters and tables, from word 0 of the data region.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        self.ops = []
+        self.layer = 0
+        self.constants = bytearray()
+        self.filter_ring = Ring(config.filter_buffer_words, max(config.noc_words, config.dram_words))
+        self.param_ring = Ring(config.param_channels // config.lanes, 1)
+        self._settings = {}
+        self._constant_at = {}
+        self._tables = {}
+
+    def emit(self, name, *, reads=(), writes=(), **fields):
+        """Append one operation."""
+        self.ops.append(Op(isa.make(name, **fields), tuple(reads), tuple(writes), self.layer))
+
+    def setting(self, key, name, **fields):
+        """Append a setting unless it already holds."""
+        value = tuple(sorted(fields.items()))
+        if self._settings.get((name, key)) != value:
+            self._settings[name, key] = value
+            self.emit(name, **fields)
+
+    def constant(self, data, *, align_words=1):
+        """Word address (from DATA_BASE) of these bytes in memory; equal bytes are kept once."""
+        data = bytes(data)
+        key = (data, align_words)
+        if key not in self._constant_at:
+            lanes = self.config.lanes
+            step = lanes * max(align_words, self.config.dram_words)
+            self.constants.extend(bytes(-len(self.constants) % step))
+            self._constant_at[key] = len(self.constants) // lanes
+            self.constants.extend(data)
+            self.constants.extend(bytes(-len(self.constants) % step))
+        return self._constant_at[key]
+
+    # Transfers ---------------------------------------------------------------------------------------------------
+
+    def transfer(self, name, space, dram, buffer, words, rows=1, dram_stride=0, buffer_stride=0):
+        """LOAD or STORE of rows; contiguous rows become one, long ones are cut."""
+        if rows > 1 and dram_stride == words and buffer_stride == words and words * rows <= _MOST:
+            words, rows = words * rows, 1
+        if words > _MOST or rows > _MOST:
+            for row in range(rows):
+                for start in range(0, words, _MOST - 15):  # stays a multiple of any beat's words
+                    self.transfer(
+                        name, space, dram + row * dram_stride + start, buffer + row * buffer_stride + start,
+                        min(_MOST - 15, words - start),
+                    )  # fmt: skip
+            return
+        if rows > 1:
+            self.setting("stride", f"{name}_STRIDE", dram_stride=dram_stride, buffer_stride=buffer_stride)
+        chip = (_SPACE_NAME[space], buffer, buffer + (rows - 1) * buffer_stride + words)
+        memory = ("dram", dram, dram + (rows - 1) * dram_stride + words)
+        reads, writes = (memory, chip) if name == "LOAD" else (chip, memory)
+        self.emit(
+            name, reads=(reads,), writes=(writes,), space=space, dram=dram, buffer=buffer, words=words, rows=rows
+        )
+
+    def load(self, space, dram, buffer, words, rows=1, dram_stride=0, buffer_stride=0):
+        """Memory to chip."""
+        self.transfer("LOAD", space, dram, buffer, words, rows, dram_stride, buffer_stride)
+
+    def store(self, dram, buffer, words, rows=1, dram_stride=0, buffer_stride=0):
+        """Activation memory to memory."""
+        self.transfer("STORE", Space.ACT, dram, buffer, words, rows, dram_stride, buffer_stride)
+
+    # Parameters and tables ------------------------------------------------------------------------------------------
+
+    def parameters(self, items):
+        """Parameter slot of these channels' items (uint32 [channels, 4], whole slots); loads them if they are not there."""
+        data = np.ascontiguousarray(items, dtype="<u4").tobytes()
+        slot = self.param_ring.find(data)
+        if slot is None:
+            slots = len(items) // self.config.lanes
+            slot = self.param_ring.take(data, slots)
+            words = slots * PARAM_SLOT_WORDS
+            self.load(Space.PARAM, self.constant(data), slot * PARAM_SLOT_WORDS, words)
+        return slot
+
+    def parameter_interval(self, slot, slots):
+        """What a POST_RUN with these slots reads."""
+        return ("param", slot * PARAM_SLOT_WORDS, (slot + slots) * PARAM_SLOT_WORDS)
+
+    def table(self, which, values):
+        """Load a table (0: output, 1 and 2: operands) of 256 int32; returns the interval that its users read."""
+        words = 1024 // self.config.lanes
+        base = 4 * self.config.param_channels * 4 // self.config.lanes + which * words
+        data = np.asarray(values, dtype="<i4").tobytes()
+        if self._tables.get(which) != data:
+            self._tables[which] = data
+            self.load(Space.PARAM, self.constant(data), base, words)
+        return ("param", base, base + words)
+
+    def post_set(self, post):
+        """Settings of a Requantisation; returns the intervals that its users read."""
+        self.setting(
+            "post", "POST_SET", mode=post.mode, zero_point=post.zero_point, low=post.low, high=post.high,
+            table=post.table is not None,
+        )  # fmt: skip
+        return () if post.table is None else (self.table(0, post.table),)
+
+    def mark(self):
+        """End of a layer, for progress and per-layer counts."""
+        self.emit("MARK", layer=self.layer + 1)

@@ -1,0 +1,456 @@
+"""Lowering of one convolution (or fully connected layer) with a mapping: passes, transfers, settings."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rowcast.isa import Space
+
+from .geometry import ceil_div, window
+from .mapping import band, filter_words
+
+__all__ = ["ConvJob", "Place", "lower_convolution"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor lives: in activation memory, in memory, or in both; addresses in words."""
+
+    act: int | None = None
+    dram: int | None = None
+
+
+@dataclass(frozen=True)
+class PostSettings:
+    """The POST_SET of a layer."""
+
+    mode: int
+    zero_point: int
+    low: int
+    high: int
+    table: object = None
+
+
+@dataclass
+class ConvJob:
+    """Everything the lowering needs.
+
+    weights : int8 [units, out_words x lanes, R, S, channels]; params : uint32 [units, out_words x lanes, 4] with the
+    input's zero point folded into the biases; pad : the input's zero point; room : first word and words of
+    activation memory for tiles and slots.
+    """
+
+    shape: object
+    mapping: object
+    tiling: object
+    weights: np.ndarray
+    params: np.ndarray
+    post: PostSettings
+    pad: int
+    source: Place
+    target: Place
+    room: tuple
+
+
+def lower_convolution(builder, job):
+    """Append the operations of the layer."""
+    _Lowering(builder, job).run()
+
+
+class _Lowering:
+    def __init__(self, builder, job):
+        self.b, self.job = builder, job
+        self.config, self.shape, self.map = builder.config, job.shape, job.mapping
+        self.beat = self.config.dram_words
+        self.streams = {}
+        base, size = job.room
+        tile = job.tiling.tile_words
+        self.tiles = [base, base + tile if size >= 2 * (tile + job.tiling.slot_words) else base]
+        top = base + size
+        self.slots = [top - 2 * job.tiling.slot_words, top - job.tiling.slot_words]
+        self.passes = 0
+        self.loaded_rows = {}
+
+    # Order ------------------------------------------------------------------------------------------------------
+
+    def rounds(self):
+        """(first unit, first filter group) of each round."""
+        units, filters = self.map.units, self.map.filters
+        for u0 in range(0, self.shape.units, units):
+            for m0 in range(0, self.shape.out_words, filters):
+                yield min(u0, self.shape.units - units), m0
+
+    def tile_list(self):
+        """(image, spans along y, spans along x) of each tile."""
+        rows, columns = self.job.tiling.rows, self.job.tiling.columns
+        ys, xs = self.map.y.spans, self.map.x.spans
+        return [
+            (n, ys[i : i + rows], xs[k : k + columns])
+            for n in range(self.shape.n)
+            for i in range(0, len(ys), rows)
+            for k in range(0, len(xs), columns)
+        ]
+
+    def run(self):
+        """All passes, with the input of the next tile loaded while this one is at work."""
+        tiles = [self.tile(i, *where) for i, where in enumerate(self.tile_list())]
+        self.set_ids()
+        resident = self.b.post_set(self.job.post)
+        rounds = list(self.rounds())
+        if self.job.tiling.resident == "layer":
+            self.b.filter_ring.reserve(filter_words(self.shape, self.map, self.config) * len(rounds))
+        for i, tile in enumerate(tiles):
+            visits = [(u0, m0, y, x) for u0, m0 in rounds for y in tile.ys for x in tile.xs]
+            following = tiles[i + 1] if i + 1 < len(tiles) else None
+            spread = max(1, len(visits) // 2)
+            for at, (u0, m0, y, x) in enumerate(visits):
+                tile.load_until(y, x)
+                ahead = []
+                if at + 1 < len(visits):
+                    ahead.append(lambda where=visits[at + 1][2:]: tile.load_until(*where))
+                if following:
+                    ahead.append(lambda at=at: following.load_part(at + 1, spread))
+                self.one_pass(tile, u0, m0, y, x, ahead, resident)
+        self.b.mark()
+
+    def tile(self, index, n, ys, xs):
+        return _Tile(self, self.tiles[index % 2], n, ys, xs)
+
+    # Settings -----------------------------------------------------------------------------------------------------
+
+    def place_of(self, i, j):
+        """(filter row, filter column, row group, column group) of a PE; spare PEs repeat the others' places."""
+        m = self.map
+        return (
+            i % m.row_filters,
+            j % m.column_filters,
+            (i // m.row_filters) % m.row_groups,
+            (j // m.column_filters) % m.column_groups,
+        )
+
+    def set_ids(self):
+        """IDs on both networks."""
+        m = self.map
+        for i in range(self.config.rows):
+            for j in range(self.config.columns):
+                fr, fc, gr, gc = self.place_of(i, j)
+                row = fr + (gr * m.row_filters if m.row_kind == "g" else 0)
+                column = fc + (gc * m.column_filters if m.column_kind == "g" else 0)
+                self.b.setting(("pe", i, j), "FILTER_ID", row=i, column=j, row_id=row, column_id=column)
+                self.b.setting(("pe", i, j), "IFMAP_ID", row=i, column=j, row_id=gr, column_id=gc)
+
+    def group_steps(self, y, x):
+        """For rows and columns of the array: how far (ofmap rows, ofmap columns, units) the next group is."""
+        m = self.map
+        unit = {"y": (y.step, 0, 0), "x": (0, x.step, 0), "g": (0, 0, 1)}
+        column = unit[m.column_kind]
+        scale = m.column_groups if m.row_kind == m.column_kind else 1
+        row = tuple(scale * value for value in unit[m.row_kind])
+        return row, column
+
+    # One pass -----------------------------------------------------------------------------------------------------
+
+    def one_pass(self, tile, u0, m0, y, x, ahead, resident):
+        runs = _merge(self.map.chunks)
+        for number, (chunk, count) in enumerate(runs):
+            self.ifmap(tile, u0, y, x, chunk, count)
+            self.compute(y, x, chunk, count, first=number == 0, last=number == len(runs) - 1)
+        self.filters(u0, m0, ahead)
+        slot = self.parameters(u0, m0)
+        self.post(tile, u0, m0, y, x, slot, resident)
+        self.passes += 1
+
+    def ifmap(self, tile, u0, y, x, chunk, count):
+        """One IFMAP_RUN: the windows of all groups for `count` chunks."""
+        shape, noc = self.shape, self.config.noc_words
+        height, width = window(shape, y.patch, x.patch, chunk.r)
+        flits = ceil_div(chunk.words, noc)
+        row, column = self.group_steps(y, x)
+        top = y.start * shape.stride[0] - shape.pad[0] + chunk.r0 * shape.dilation[0]
+        left = x.start * shape.stride[1] - shape.pad[1]
+        pixel, pitch = shape.in_pitch, tile.pitch
+
+        def point(dy, dx, words):
+            return (dy * pitch + dx * pixel + words, dy, dx)
+
+        def group(step):
+            return point(step[0] * shape.stride[0], step[1] * shape.stride[1], step[2] * shape.in_words)
+
+        levels = [
+            (flits, (noc, 0, 0)),
+            (width, point(0, 1, 0)),
+            (height, point(1, 0, 0)),
+            (self.map.column_groups, group(column)),
+            (self.map.row_groups, group(row)),
+            (count, point(0, 0, chunk.words)),
+        ]
+        set_loops(self.b, levels, padded=shape.padded)
+        inside = (shape.h, shape.w) if shape.padded else (1, 1)
+        self.b.setting("ifmap", "IFMAP_SET", height=inside[0], width=inside[1], pad=self.job.pad & 0xFF)
+        read = tile.interval(
+            top, height + (self.map.groups("y") - 1) * y.step * shape.stride[0],
+            left, width + (self.map.groups("x") - 1) * x.step * shape.stride[1],
+        )  # fmt: skip
+        self.b.emit(
+            "IFMAP_RUN",
+            reads=[read],
+            buffer=tile.at(top, left, u0 * shape.in_words + chunk.c0),
+            y=top if shape.padded else 0,
+            x=left if shape.padded else 0,
+        )
+
+    def compute(self, y, x, chunk, count, *, first, last):
+        """One COMPUTE_RUN over `count` chunks, and its loops."""
+        shape, noc = self.shape, self.config.noc_words
+        width = window(shape, y.patch, x.patch, chunk.r)[1]
+        pixel = ceil_div(chunk.words, noc) * noc * self.config.lanes
+        line = width * pixel
+        counts = (chunk.channels, shape.s, chunk.r, x.patch, y.patch)
+        strides = (1, shape.dilation[1] * pixel, shape.dilation[0] * line, shape.stride[1] * pixel, shape.stride[0] * line)
+        steps, travelled = [], 0
+        for turns, stride in zip(counts, strides, strict=True):
+            steps.append(stride - travelled)
+            travelled += (turns - 1) * stride
+        steps = [step if turns > 1 else 0 for turns, step in zip(counts, steps, strict=True)]
+        c, s, r, px, py = zip(counts, steps, strict=True)
+        self.b.setting(
+            "k", "COMPUTE_LOOP_K",
+            count_c=c[0], step_c=c[1], count_s=s[0], step_s=s[1], count_r=r[0], step_r=r[1],
+        )  # fmt: skip
+        self.b.setting("p", "COMPUTE_LOOP_P", count_x=px[0], step_x=px[1], count_y=py[0], step_y=py[1])
+        self.b.emit("COMPUTE_RUN", chunks=count, first=first, last=last, depthwise=shape.depthwise)
+
+    # Filters and parameters -----------------------------------------------------------------------------------------
+
+    def tag_counts(self, m0):
+        """Row and column tags that a round needs: fewer in a last, partial round of a plain mapping."""
+        m = self.map
+        rows, columns = m.filter_rows, m.filter_columns
+        rest = self.shape.out_words - m0
+        if rest < m.filters and "g" not in (m.row_kind, m.column_kind):
+            rows = min(rows, ceil_div(rest, m.column_filters))
+            columns = min(columns, rest)
+        return rows, columns
+
+    def filters(self, u0, m0, ahead):
+        """FILTER_RUN of every chunk; LOAD before it unless the filters are still on chip."""
+        rows, columns = self.tag_counts(m0)
+        noc, layer = self.config.noc_words, self.b.layer
+        for number, chunk in enumerate(self.map.chunks):
+            flits = ceil_div(chunk.macs(self.shape), noc)
+            words = flits * noc * rows * columns
+            key = (layer, u0, m0, number)
+            address = self.b.filter_ring.find(key)
+            if address is None:
+                address = self.b.filter_ring.take(key, words)
+                self.b.load(Space.FILTER, self.filter_constant(u0, m0, number), address, words)
+            self.b.emit(
+                "FILTER_RUN", reads=[("filter", address, address + words)], buffer=address, flits=flits,
+                groups_row=rows, groups_column=columns, chunks=1,
+            )  # fmt: skip
+            if number == 0:
+                for task in ahead:
+                    task()
+
+    def filter_constant(self, u0, m0, number):
+        """Word address in memory of one chunk's filters, in the order in which FILTER sends them."""
+        key = (u0, m0, number)
+        if key not in self.streams:
+            chunk, m = self.map.chunks[number], self.map
+            lanes = self.config.lanes
+            rows, columns = self.tag_counts(m0)
+            k = chunk.macs(self.shape)
+            padded = ceil_div(k, self.config.noc_words) * self.config.noc_words
+            stream = np.zeros((rows, columns, padded, lanes), np.int8)
+            for i in range(rows):
+                for j in range(columns):
+                    unit = u0 + self.unit_of(i // m.row_filters, j // m.column_filters)
+                    group = m0 + (i % m.row_filters) * m.column_filters + j % m.column_filters
+                    if group < self.shape.out_words:
+                        part = self.job.weights[
+                            unit, group * lanes : (group + 1) * lanes, chunk.r0 : chunk.r0 + chunk.r, :,
+                            chunk.c0 * lanes : chunk.c0 * lanes + chunk.channels,
+                        ]  # fmt: skip
+                        stream[i, j, :k] = part.transpose(1, 2, 3, 0).reshape(k, lanes)
+            self.streams[key] = self.b.constant(stream.tobytes())
+        return self.streams[key]
+
+    def unit_of(self, row_group, column_group):
+        """Unit of a PE within its round."""
+        m = self.map
+        row = row_group if m.row_kind == "g" else 0
+        column = column_group if m.column_kind == "g" else 0
+        return row * (m.column_groups if m.column_kind == "g" else 1) + column
+
+    def parameters(self, u0, m0):
+        """Slot of the round's parameters: unit by unit, `filters` slots each."""
+        lanes, m = self.config.lanes, self.map
+        items = np.zeros((m.units, m.filters * lanes, 4), np.uint32)
+        part = self.job.params[u0 : u0 + m.units, m0 * lanes : (m0 + m.filters) * lanes]
+        items[:, : part.shape[1]] = part
+        return self.b.parameters(items.reshape(-1, 4))
+
+    # Results --------------------------------------------------------------------------------------------------------
+
+    def post(self, tile, u0, m0, y, x, slot, resident):
+        """POST_RUN of the pass, and the STOREs of its results unless they stay."""
+        shape, m = self.shape, self.map
+        groups = min(m.filters, shape.out_words - m0)
+        pixel = shape.out_pitch
+        if self.job.target.act is not None:
+            line, unit = shape.f * pixel, shape.out_words
+            base = self.job.target.act + ((tile.n * shape.e + y.start) * shape.f + x.start) * pixel
+            base += u0 * shape.out_words + m0
+        else:
+            unit = groups
+            first = ((tile.n * shape.e + y.start) * shape.f + x.start) * pixel + u0 * shape.out_words + m0
+            pixel = self.same_place(unit * m.units, shape.out_pitch)
+            line = self.same_place(x.size * pixel, shape.f * shape.out_pitch)
+            start = self.slots[self.passes % 2]
+            base = start + (self.job.target.dram + first - start) % self.beat
+        used = self.set_targets(u0, m0, y, x, pixel, line, unit)
+        self.b.setting(
+            "loop", "POST_LOOP", count_x=x.patch, step_x=pixel if x.patch > 1 else 0, count_y=y.patch,
+            step_y=line - (x.patch - 1) * pixel if y.patch > 1 else 0,
+        )  # fmt: skip
+        end = base + (y.size - 1) * line + (x.size - 1) * pixel + (m.units - 1) * unit + groups
+        slots = m.units * m.filters
+        self.b.emit(
+            "POST_RUN", reads=[self.b.parameter_interval(slot, slots), *resident], writes=[("act", base, end)],
+            source=0, buffer=base, slot=slot, rows=used,
+        )  # fmt: skip
+        if self.job.target.act is None:
+            self.store(base, first, pixel, line, unit, groups, y, x)
+
+    def same_place(self, words, like):
+        """The smallest pitch of at least `words` that keeps a row's place in a beat."""
+        return words + (like - words) % self.beat
+
+    def set_targets(self, u0, m0, y, x, pixel, line, unit):
+        """POST_PE of every PE; returns the rows of the array to drain."""
+        m, used = self.map, 0
+        row_step, column_step = self.group_steps(y, x)
+        for i in range(self.config.rows):
+            for j in range(self.config.columns):
+                fr, fc, gr, gc = self.place_of(i, j)
+                mine = fr * m.column_filters + fc
+                which = self.unit_of(gr, gc)
+                dy = gr * row_step[0] + gc * column_step[0]
+                dx = gr * row_step[1] + gc * column_step[1]
+                spare = i >= m.rows_used or j >= m.column_filters * m.column_groups
+                valid = not spare and m0 + mine < self.shape.out_words
+                if valid:
+                    used = max(used, i + 1)
+                    offset = dy * line + dx * pixel + which * unit + mine
+                    fields = {"valid": 1, "offset": offset, "slot": which * m.filters + mine}
+                else:
+                    fields = {"valid": 0}
+                self.b.setting(("pe", i, j), "POST_PE", row=i, column=j, **fields)
+        return used
+
+    def store(self, base, first, pixel, line, unit, groups, y, x):
+        """STOREs of one pass: whole rows where the pass made whole pixels, else one for each row and unit."""
+        shape, dram = self.shape, self.job.target.dram + first
+        units = self.map.units
+        if groups == shape.out_words:  # the units of the pass are neighbours in memory, too
+            units, groups = 1, groups * units
+        whole = units == 1 and groups == shape.out_pitch and pixel == shape.out_pitch
+        for which in range(units):
+            at = dram + which * shape.out_words
+            if whole:
+                self.b.store(at, base, x.size * pixel, y.size, shape.f * shape.out_pitch, line)
+                continue
+            for row in range(y.size):
+                self.b.store(
+                    at + row * shape.f * shape.out_pitch, base + row * line + which * unit, groups, x.size,
+                    shape.out_pitch, pixel,
+                )  # fmt: skip
+
+
+class _Tile:
+    """A part of the ifmap in activation memory: the whole resident tensor, or a box loaded from memory."""
+
+    def __init__(self, lowering, base, n, ys, xs):
+        shape, job = lowering.shape, lowering.job
+        self.low_, self.n, self.ys, self.xs = lowering, n, ys, xs
+        self.pixel = shape.in_pitch
+        self.axis = 1 if shape.h == 1 else 0  # a single long row is loaded by columns
+        if job.source.act is not None:
+            self.top, self.left, self.right = 0, 0, shape.w
+            self.pitch = shape.w * self.pixel
+            self.base = job.source.act + n * shape.h * self.pitch
+            self.loaded = self.end = (shape.h, shape.w)[self.axis]
+            return
+        (self.top, bottom), (self.left, self.right) = band(shape, ys, 0), band(shape, xs, 1)
+        self.pitch = lowering.same_place((self.right - self.left) * self.pixel, shape.w * self.pixel)
+        self.dram = job.source.dram + ((n * shape.h + self.top) * shape.w + self.left) * self.pixel
+        self.base = base + (self.dram - base) % lowering.beat
+        self.loaded, self.end = ((self.top, bottom), (self.left, self.right))[self.axis]
+        self.start = self.loaded
+
+    def at(self, y, x, word):
+        """Word address of a pixel's word."""
+        return self.base + (y - self.top) * self.pitch + (x - self.left) * self.pixel + word
+
+    def interval(self, top, height, left, width):
+        """The words of these rows, or in a single row of these columns, as far as they are inside the tile."""
+        if self.axis:
+            return ("act", self.at(0, max(left, self.left), 0), self.at(0, min(left + width, self.right), 0))
+        low, high = max(top, self.top), min(top + height, self.end)
+        return ("act", self.at(low, self.left, 0), self.at(high - 1, self.right, 0))
+
+    def load_lines(self, until):
+        """Load ifmap rows (columns of a single row) up to `until`, if they are not there yet."""
+        until = min(until, self.end)
+        if until <= self.loaded:
+            return
+        shape, done, count = self.low_.shape, self.loaded - self.start, until - self.loaded
+        if self.axis:
+            words, rows, dram_step, step = count * self.pixel, 1, self.pixel, self.pixel
+        else:
+            words, rows = (self.right - self.left) * self.pixel, count
+            dram_step, step = shape.w * self.pixel, self.pitch
+        self.low_.b.load(
+            Space.ACT, self.dram + done * dram_step, self.base + done * step, words, rows, dram_step, step
+        )  # fmt: skip
+        self.loaded = until
+
+    def load_until(self, y, x):
+        """Load what the spans up to (y, x) read."""
+        need = band(self.low_.shape, ((y, x)[self.axis],), self.axis)[1]
+        self.load_lines(need)
+
+    def load_part(self, part, parts):
+        """Load the next of `parts` equal shares."""
+        self.load_lines(self.start + ceil_div((self.end - self.start) * part, parts))
+
+
+def set_loops(builder, levels, *, padded=True):
+    """IFMAP_LOOP settings from levels (turns, distance as (words, rows, columns)), innermost first."""
+    fields, travelled = [], (0, 0, 0)
+    for turns, distance in levels:
+        step = tuple(d - t for d, t in zip(distance, travelled, strict=True)) if turns > 1 else (0, 0, 0)
+        fields.append((turns, step))
+        travelled = tuple(t + (turns - 1) * d for t, d in zip(travelled, distance, strict=True))
+    for pair in range(3):
+        (count_a, a), (count_b, b) = fields[2 * pair], fields[2 * pair + 1]
+        scale = 1 if padded else 0
+        builder.setting(
+            pair, "IFMAP_LOOP", pair=pair,
+            count_a=count_a, step_a=a[0], dy_a=a[1] * scale, dx_a=a[2] * scale,
+            count_b=count_b, step_b=b[0], dy_b=b[1] * scale, dx_b=b[2] * scale,
+        )  # fmt: skip
+
+
+def _merge(chunks):
+    """Chunks that differ only in their first input word become one run: (first chunk, how many)."""
+    runs = []
+    for chunk in chunks:
+        if runs:
+            first, count = runs[-1]
+            same = (first.r0, first.r, first.words, first.channels) == (chunk.r0, chunk.r, chunk.words, chunk.channels)
+            if same and chunk.c0 == first.c0 + count * first.words:
+                runs[-1] = (first, count + 1)
+                continue
+        runs.append((chunk, 1))
+    return runs

@@ -1,0 +1,166 @@
+"""Shapes of a convolution on the array: its loops, its patches, its chunks."""
+
+from dataclasses import dataclass
+
+__all__ = ["Axis", "Chunk", "ConvShape", "Span", "cut_axis", "plan_chunks"]
+
+
+def ceil_div(a, b):
+    """Integer division rounded up."""
+    return -(-a // b)
+
+
+@dataclass(frozen=True)
+class ConvShape:
+    """The loops of a convolution in the survey's letters, as the hardware sees them.
+
+    A *unit* is a set of output words that read the same input channels: the whole layer (dense), a group, or one
+    channel word (depthwise).  Unit u reads input words [u x in_words, (u + 1) x in_words) and makes output words
+    [u x out_words, (u + 1) x out_words).
+
+    Parameters
+    ----------
+    n, h, w, e, f : images, ifmap rows and columns, ofmap rows and columns.
+    r, s, stride, dilation : filter rows and columns; (vertical, horizontal) pairs.
+    pad : padding rows above and columns to the left.
+    units, in_words, out_words : as above.
+    channels : input channels of a unit that carry weights (1 in depthwise mode: a lane reads its own).
+    depthwise : lanes read their own byte.
+    padded : whether any window reaches outside the ifmap.
+    """
+
+    n: int
+    h: int
+    w: int
+    e: int
+    f: int
+    r: int
+    s: int
+    stride: tuple
+    dilation: tuple
+    pad: tuple
+    units: int
+    in_words: int
+    out_words: int
+    channels: int
+    depthwise: bool
+    padded: bool
+
+    @property
+    def in_pitch(self):
+        """Words of an ifmap pixel."""
+        return self.units * self.in_words
+
+    @property
+    def out_pitch(self):
+        """Words of an ofmap pixel."""
+        return self.units * self.out_words
+
+    @property
+    def k(self):
+        """MACs of one lane for one output."""
+        return self.r * self.s * self.channels
+
+
+@dataclass(frozen=True)
+class Span:
+    """A run of output rows (or columns) that `groups` patches cover: patch g starts at start + g x step."""
+
+    start: int
+    size: int
+    step: int
+    patch: int
+
+
+@dataclass(frozen=True)
+class Axis:
+    """All spans of an axis, in order."""
+
+    spans: tuple
+
+    @property
+    def largest(self):
+        """The widest patch."""
+        return max(span.patch for span in self.spans)
+
+    @property
+    def work(self):
+        """Patch sizes summed: output rows (columns) that each PE works on."""
+        return sum(span.patch for span in self.spans)
+
+
+def _span(start, size, groups):
+    step = size // groups
+    return Span(start, size, step, size - (groups - 1) * step)
+
+
+def cut_axis(length, pieces, groups):
+    """Cut `length` outputs into `pieces` spans for `groups` patches each, or None if they do not all get an output.
+
+    Patches of a span overlap rather than reach outside: outputs in the overlap are computed twice, to the same value.
+    """
+    size = ceil_div(length, pieces)
+    if size < groups:
+        return None
+    starts = list(range(0, length, size))
+    spans = []
+    for start in starts:
+        rest = min(size, length - start)
+        if rest < groups:  # too little for the last span: let it begin earlier
+            start, rest = length - size, size
+        spans.append(_span(start, rest, groups))
+    return Axis(tuple(spans))
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A part of K: filter rows [r0, r0 + r), all s, input words [c0, c0 + words), of which `channels` carry weights."""
+
+    r0: int
+    r: int
+    c0: int
+    words: int
+    channels: int
+
+    def macs(self, shape):
+        """MACs of one lane for one output."""
+        return self.r * shape.s * self.channels
+
+
+def window(shape, rows, columns, r):
+    """Rows and columns of the ifmap window of a patch, for r filter rows."""
+    height = (rows - 1) * shape.stride[0] + (r - 1) * shape.dilation[0] + 1
+    width = (columns - 1) * shape.stride[1] + (shape.s - 1) * shape.dilation[1] + 1
+    return height, width
+
+
+def plan_chunks(shape, config, rows, columns):
+    """Chunks for patches of at most rows x columns outputs, or None if no chunk fits a half of the scratchpads."""
+    lanes, noc = config.lanes, config.noc_words
+    ifmap_half, filter_half = config.ifmap_words // 2, config.filter_words // 2
+
+    def fits(r, words):
+        height, width = window(shape, rows, columns, r)
+        channels = min(shape.channels, words * lanes)
+        return (
+            height * width * ceil_div(words, noc) * noc <= ifmap_half
+            and ceil_div(r * shape.s * channels, noc) * noc <= filter_half
+        )
+
+    r = shape.r
+    while r > 1 and not fits(r, 1):
+        r -= 1
+    if not fits(r, 1):
+        return None
+    r = ceil_div(shape.r, ceil_div(shape.r, r))
+    words = shape.in_words
+    while not fits(r, words):
+        words -= 1
+    words = ceil_div(shape.in_words, ceil_div(shape.in_words, words))
+    chunks = []
+    for r0 in range(0, shape.r, r):
+        for c0 in range(0, shape.in_words, words):
+            here = min(words, shape.in_words - c0)
+            channels = 1 if shape.depthwise else min(here * lanes, shape.channels - c0 * lanes)
+            chunks.append(Chunk(r0, min(r, shape.r - r0), c0, here, channels))
+    return tuple(chunks)

@@ -1,0 +1,346 @@
+"""The mapper: which PE computes what, in which order, and what it costs.
+
+A mapping is a choice of tags.  Rows of the array are split into `row_filters` x `row_groups`, columns likewise: PE (i, j) takes
+filter group (i % row_filters, j % column_filters), and pixel or unit group (i // row_filters, j // column_filters).
+A `kind` says what the groups of that side are: patches along y, patches along x, or units ("g": channel groups, and
+channel words of a depthwise layer).
+"""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from rowcast import isa
+
+from .geometry import ceil_div, cut_axis, plan_chunks, window
+
+__all__ = ["Cost", "Mapping", "MappingError", "Memory", "Tiling", "estimate", "find_mapping"]
+
+LATENCY = 80  # cycles from a LOAD to its first word in the array, roughly: memory, DMA, feeder, network
+PASS_OVERHEAD = 12  # cycles that a drain loses at its ends
+
+
+class MappingError(ValueError):
+    """No mapping of this layer fits the configuration."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory that the mapper plans for: words a beat moves are the configuration's; this is what stands behind.
+
+    `duplex`: reads and writes each have the whole bandwidth.
+    """
+
+    latency: int = 30
+    duplex: bool = False
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """One mapping of a convolution; see the module's text."""
+
+    row_filters: int
+    row_groups: int
+    row_kind: str
+    column_filters: int
+    column_groups: int
+    column_kind: str
+    y: object
+    x: object
+    chunks: tuple
+
+    @property
+    def filters(self):
+        """Filter groups of one unit in a pass."""
+        return self.row_filters * self.column_filters
+
+    @property
+    def units(self):
+        """Units in a pass."""
+        return (self.row_groups if self.row_kind == "g" else 1) * (self.column_groups if self.column_kind == "g" else 1)
+
+    @property
+    def rows_used(self):
+        """Rows of the array that hold results."""
+        return self.row_filters * self.row_groups
+
+    def groups(self, kind):
+        """Groups along one kind."""
+        rows = self.row_groups if self.row_kind == kind else 1
+        return rows * (self.column_groups if self.column_kind == kind else 1)
+
+    @property
+    def filter_rows(self):
+        """Row tags on the filter network."""
+        return self.row_filters * (self.row_groups if self.row_kind == "g" else 1)
+
+    @property
+    def filter_columns(self):
+        """Column tags on the filter network."""
+        return self.column_filters * (self.column_groups if self.column_kind == "g" else 1)
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How the layer visits memory: input tiles of `rows` x `columns` spans, and whether filters of a round stay.
+
+    `resident`: "layer" (all filters loaded once), "round" (a round's filters serve all passes of a tile), "pass".
+    """
+
+    rows: int
+    columns: int
+    resident: str
+    tile_words: int
+    slot_words: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Estimated cycles: of the array's passes, of the memory bus, of start and end; and words moved."""
+
+    array: int
+    memory: int
+    edges: int
+    words: int
+
+    @property
+    def cycles(self):
+        """Estimated cycles of the layer."""
+        return max(self.array, self.memory) + self.edges
+
+
+def _splits(size):
+    return [(a, size // a) for a in range(1, size + 1) if a <= size and (size // a) * a == size] or [(1, 1)]
+
+
+def _sides(size, shape):
+    """(filters, groups, kind) for one side of the array."""
+    for filters, groups in _splits(size):
+        if groups == 1:
+            yield filters, 1, "x"
+            continue
+        for kind in ("y", "x", "g"):
+            count = {"y": shape.e, "x": shape.f, "g": shape.units}[kind]
+            if count >= groups:
+                yield filters, groups, kind
+        if shape.f < groups and shape.e < groups and shape.units < groups:
+            count = max(shape.f, shape.e, shape.units)
+            kind = "x" if shape.f == count else "y" if shape.e == count else "g"
+            yield filters, count, kind
+
+
+def candidates(shape, config):
+    """All mappings that fit the scratchpads."""
+    limit = config.psum_pixels // 2
+    seen = set()
+    for row in _sides(config.rows, shape):
+        for column in _sides(config.columns, shape):
+            if row[0] * column[0] > 2 * shape.out_words and row[0] * column[0] > 1:
+                continue
+            y_groups = (row[1] if row[2] == "y" else 1) * (column[1] if column[2] == "y" else 1)
+            x_groups = (row[1] if row[2] == "x" else 1) * (column[1] if column[2] == "x" else 1)
+            units = (row[1] if row[2] == "g" else 1) * (column[1] if column[2] == "g" else 1)
+            if y_groups > shape.e or x_groups > shape.f or units > shape.units:
+                continue
+            for y, x in _patches(shape, limit, y_groups, x_groups):
+                key = (row, column, y, x)
+                if key in seen:
+                    continue
+                seen.add(key)
+                chunks = plan_chunks(shape, config, y.largest, x.largest)
+                if chunks:
+                    yield Mapping(*row, *column, y, x, chunks)
+
+
+def _pieces(length, groups, limit):
+    """The ways to cut an axis that are worth trying: the fewest spans for every patch size up to the limit."""
+    found = {}
+    for patch in range(min(limit, ceil_div(length, groups)), 0, -1):
+        pieces = ceil_div(length, patch * groups)
+        if pieces not in found:
+            axis = cut_axis(length, pieces, groups)
+            if axis and axis.largest <= limit:
+                found[pieces] = axis
+    return list(found.values())
+
+
+def _patches(shape, limit, y_groups, x_groups):
+    ys = _pieces(shape.e, y_groups, limit)
+    for x in _pieces(shape.f, x_groups, limit):
+        fitting = [y for y in ys if y.largest * x.largest <= limit]
+        fitting.sort(key=lambda y: -y.largest)
+        for y in fitting[:3]:
+            yield y, x
+
+
+def band(shape, spans, axis):
+    """First and last + 1 ifmap row (axis 0) or column (axis 1) that the output spans read, inside the ifmap."""
+    reach = ((shape.r, shape.s)[axis] - 1) * shape.dilation[axis] + 1
+    low = spans[0].start * shape.stride[axis] - shape.pad[axis]
+    last = max(span.start + span.size for span in spans) - 1
+    high = last * shape.stride[axis] - shape.pad[axis] + reach
+    return max(low, 0), min(high, (shape.h, shape.w)[axis])
+
+
+def _tile_words(shape, mapping, rows, columns, config):
+    """Words of the largest input tile of rows x columns spans."""
+    most = [0, 0]
+    for axis, (spans, take) in enumerate(((mapping.y.spans, rows), (mapping.x.spans, columns))):
+        for i in range(0, len(spans), take):
+            low, high = band(shape, spans[i : i + take], axis)
+            most[axis] = max(most[axis], high - low)
+    # A row's pitch keeps the row's place in a beat, and so may be up to a beat longer.
+    return most[0] * (most[1] * shape.in_pitch + (config.dram_words - 1)) + config.dram_words
+
+
+def slot_words(shape, mapping, config):
+    """Words of one output slot: the results of one pass."""
+    align = config.dram_words - 1
+    height = max(s.size for s in mapping.y.spans)
+    width = max(s.size for s in mapping.x.spans)
+    pixel = min(mapping.filters, shape.out_words) * min(mapping.units, shape.units) + align
+    return height * (width * pixel + align) + config.dram_words
+
+
+def filter_words(shape, mapping, config):
+    """Words of one round's filters, in the filter memory."""
+    noc = config.noc_words
+    groups = mapping.filter_rows * mapping.filter_columns
+    return sum(ceil_div(c.macs(shape), noc) * noc for c in mapping.chunks) * groups
+
+
+def plan_tiling(shape, mapping, config, room, *, input_resident, output_resident):
+    """The tiling that moves the fewest words in `room` words of activation memory, or None."""
+    slot = 0 if output_resident else slot_words(shape, mapping, config)
+    room -= 2 * slot
+    all_rows, all_columns = len(mapping.y.spans), len(mapping.x.spans)
+    if input_resident:
+        rows, columns, words = all_rows, all_columns, 0
+    else:
+        rows, columns = all_rows, all_columns
+        words = _tile_words(shape, mapping, rows, columns, config)
+        if words > room or shape.n > 1 and 2 * words > room:
+            found = None
+            for columns in range(all_columns, 0, -1):
+                for rows in range(all_rows, 0, -1):
+                    words = _tile_words(shape, mapping, rows, columns, config)
+                    if 2 * words <= room:
+                        found = (rows, columns, words)
+                        break
+                if found:
+                    break
+            if not found:
+                return None
+            rows, columns, words = found
+    if room < words:
+        return None
+    rounds = num_rounds(shape, mapping)
+    one = filter_words(shape, mapping, config)
+    if one * rounds <= config.filter_buffer_words:
+        resident = "layer"
+    elif one * 3 <= config.filter_buffer_words * 2:
+        resident = "round"
+    else:
+        resident = "pass"
+        if max(ceil_div(c.macs(shape), config.noc_words) for c in mapping.chunks) * config.noc_words * (
+            mapping.filter_rows * mapping.filter_columns
+        ) * 2 > config.filter_buffer_words:
+            return None
+    return Tiling(rows, columns, resident, words, slot)
+
+
+def num_rounds(shape, mapping):
+    """Rounds over the filters (and units) of the layer."""
+    return ceil_div(shape.out_words, mapping.filters) * ceil_div(shape.units, mapping.units)
+
+
+def pass_cycles(shape, mapping, config, rows, columns):
+    """Cycles of one pass of patches of rows x columns outputs, by what bounds it: array, filter bus, ifmap bus, drain."""
+    pixels = rows * columns
+    noc = config.noc_words
+    macs = filters = ifmap = 0
+    for chunk in mapping.chunks:
+        k = chunk.macs(shape)
+        macs += max(k, config.lanes) * pixels
+        filters += ceil_div(k, noc) * mapping.filter_rows * mapping.filter_columns
+        height, width = window(shape, rows, columns, chunk.r)
+        ifmap += height * width * ceil_div(chunk.words, noc) * mapping.row_groups * mapping.column_groups
+    drain = mapping.rows_used * pixels * config.lanes + PASS_OVERHEAD
+    if len(mapping.chunks) > 1:  # the psum memory's read port is shared
+        drain += ceil_div(drain * config.lanes, max(config.lanes, macs // (pixels * len(mapping.chunks))))
+    return macs, filters, ifmap, drain
+
+
+def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_resident):
+    """The cost of a mapping."""
+    rounds = num_rounds(shape, mapping)
+    array, worst = 0, (0, 0, 0, 0)
+    rows_of, columns_of = (Counter(span.patch for span in axis.spans) for axis in (mapping.y, mapping.x))
+    for rows, down in rows_of.items():
+        for columns, across in columns_of.items():
+            worst = pass_cycles(shape, mapping, config, rows, columns)
+            array += (max(worst) + PASS_OVERHEAD) * down * across * rounds * shape.n
+    passes = len(mapping.y.spans) * len(mapping.x.spans) * shape.n
+    instructions = passes * rounds * (6 + 2 * len(mapping.chunks)) * isa.BYTES // config.lanes
+    tiles = ceil_div(len(mapping.y.spans), tiling.rows) * ceil_div(len(mapping.x.spans), tiling.columns) * shape.n
+    one = filter_words(shape, mapping, config)
+    visits = {"layer": 1, "round": tiles, "pass": passes}[tiling.resident]
+    reads = one * rounds * visits + rounds * 16 * mapping.filters * mapping.units
+    if not input_resident:
+        reads += tiles * tiling.tile_words
+    writes = 0 if output_resident else shape.n * shape.e * shape.f * shape.out_pitch
+    beats = config.dram_words
+    reads += instructions
+    bus = max(reads, writes) if memory.duplex else reads + writes
+    first_y, first_x = mapping.y.spans[0], mapping.x.spans[0]
+    low, high = band(shape, (first_y,), 0)
+    left, right = band(shape, (first_x,) if shape.h == 1 else mapping.x.spans[: tiling.columns], 1)
+    first_tile = 0 if input_resident else (high - low) * (right - left) * shape.in_pitch
+    chunk = mapping.chunks[0]
+    first_filters = chunk.macs(shape) * mapping.filter_rows * mapping.filter_columns
+    height, width = window(shape, first_y.patch, first_x.patch, chunk.r)
+    fill = height * width * ceil_div(chunk.words, config.noc_words) * mapping.row_groups * mapping.column_groups
+    start = memory.latency + LATENCY + ceil_div(first_tile + first_filters, beats) + fill
+    end = worst[3] + memory.latency
+    return Cost(array, ceil_div(bus, beats), start + end, reads + writes)
+
+
+def find_mapping(shape, config, *, room, memory=None, input_resident=False, output_resident=False):
+    """The cheapest mapping and tiling of a convolution.
+
+    Parameters
+    ----------
+    room : words of activation memory that the layer may use beside resident tensors.
+
+    Returns
+    -------
+    (Mapping, Tiling, Cost)
+
+    Raises
+    ------
+    MappingError
+        Nothing fits; says which memory is too small.
+    """
+    memory = memory or Memory()
+    best = None
+    fits = False
+    for mapping in candidates(shape, config):
+        fits = True
+        tiling = plan_tiling(
+            shape, mapping, config, room, input_resident=input_resident, output_resident=output_resident
+        )
+        if tiling is None:
+            continue
+        cost = estimate(
+            shape, mapping, tiling, config, memory, input_resident=input_resident, output_resident=output_resident
+        )
+        key = (cost.cycles, cost.words)
+        if best is None or key < best[0]:
+            best = (key, mapping, tiling, cost)
+    if best is None:
+        what = (
+            f"the ifmap window and results of one pass do not fit {room} words of activation memory (act_words)"
+            if fits
+            else "one filter row's ifmap window does not fit half the PE's scratchpads (ifmap_words, filter_words)"
+        )
+        raise MappingError(f"{shape.r}x{shape.s} convolution over {shape.in_pitch} words a pixel: {what}")
+    return best[1], replace(best[2]), best[3]

@@ -1,0 +1,132 @@
+"""The program image: instructions, constants, and where every tensor lies in memory."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rowcast import isa
+
+from .geometry import ceil_div
+
+__all__ = ["Layer", "Program", "TensorPlace", "pack", "unpack"]
+
+ALIGN = 4096  # bytes: regions of the image start on their own pages
+
+
+def pack(values, lanes):
+    """int8 [N, H, W, C] to words: uint8 [N, H, W, words x lanes], channels padded with zeros."""
+    pad = -values.shape[-1] % lanes
+    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, pad)]).astype(np.int8).view(np.uint8)
+
+
+def unpack(data, shape, lanes):
+    """The tensor of this NHWC shape from its words' bytes."""
+    n, h, w, c = shape
+    words = ceil_div(c, lanes)
+    return np.ascontiguousarray(data.view(np.int8).reshape(n, h, w, words * lanes)[..., :c])
+
+
+@dataclass(frozen=True)
+class TensorPlace:
+    """A tensor in memory: `layout` is NHWC, `shape` what the graph calls it, `address` counts words from DATA_BASE."""
+
+    shape: tuple
+    layout: tuple
+    address: int
+
+    def words(self, lanes):
+        """Words it takes."""
+        n, h, w, c = self.layout
+        return n * h * w * ceil_div(c, lanes)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What reports say of a node: its name, kind, useful MACs, and the mapper's estimate of its cycles."""
+
+    name: str
+    kind: str
+    macs: int
+    mapping: str = ""
+    estimate: int = 0
+
+
+@dataclass
+class Program:
+    """A compiled network.
+
+    Members
+    -------
+    instructions : in program order, END last.
+    constants : bytes at the start of the data region.
+    tensors : TensorPlace of every tensor that lies in memory.
+    layers : Layer i + 1 is what MARK i + 1 completes.
+    writable : first word and word after the last that STORE may write, from DATA_BASE.
+    """
+
+    config: object
+    instructions: list
+    constants: bytes
+    tensors: dict
+    inputs: tuple
+    outputs: tuple
+    layers: tuple
+    writable: tuple
+    ops: list = field(default_factory=list, repr=False)
+
+    @property
+    def code(self):
+        """The instructions as bytes."""
+        return b"".join(isa.encode(i) for i in self.instructions)
+
+    @property
+    def data_offset(self):
+        """Byte offset of DATA_BASE from the start of the image."""
+        return ceil_div(len(self.instructions) * isa.BYTES, ALIGN) * ALIGN
+
+    @property
+    def size(self):
+        """Bytes of the whole image."""
+        return self.data_offset + ceil_div(self.writable[1] * self.config.lanes, ALIGN) * ALIGN
+
+    def image(self, inputs=None):
+        """The memory image (uint8): code, constants, and these inputs (int8 NHWC by name)."""
+        image = np.zeros(self.size, np.uint8)
+        code = np.frombuffer(self.code, np.uint8)
+        image[: len(code)] = code
+        start = self.data_offset
+        image[start : start + len(self.constants)] = np.frombuffer(self.constants, np.uint8)
+        for name, values in (inputs or {}).items():
+            offset, data = self.input_bytes(name, values)
+            image[offset : offset + len(data)] = data
+        return image
+
+    def input_bytes(self, name, values):
+        """(byte offset in the image, bytes) of an input tensor.
+
+        Raises
+        ------
+        ValueError
+            Unknown input, or a wrong shape or type.
+        """
+        if name not in self.inputs:
+            raise ValueError(f"there is no input {name!r}; inputs are: {', '.join(self.inputs)}")
+        place = self.tensors[name]
+        values = np.asarray(values)
+        if values.dtype != np.int8 or values.shape != tuple(place.shape):
+            raise ValueError(
+                f"input {name!r} must be int8 {list(place.shape)}, not {values.dtype} {list(values.shape)}"
+            )
+        data = pack(values.reshape(place.layout), self.config.lanes).reshape(-1)
+        return self.data_offset + place.address * self.config.lanes, data
+
+    def span(self, name):
+        """(byte offset in the image, bytes) of a tensor in memory."""
+        place = self.tensors[name]
+        lanes = self.config.lanes
+        return self.data_offset + place.address * lanes, place.words(lanes) * lanes
+
+    def tensor(self, name, data):
+        """The tensor from the bytes of its span."""
+        place = self.tensors[name]
+        return unpack(np.asarray(data, np.uint8), place.layout, self.config.lanes).reshape(place.shape)
