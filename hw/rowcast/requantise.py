@@ -1,0 +1,223 @@
+"""From an int32 sum to a byte: bias, multiplier, shift, rounding, zero point, clamp."""
+
+from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from .isa import PostMode
+
+__all__ = ["PARAM_BITS", "Requantise", "scale_layout"]
+
+SUM_BITS = 32
+LOW_BITS = 17  # lower part of both factors: unsigned 17 bits and signed 18 bits fit every side of an 18x18 multiplier
+MULTIPLIER_BITS = 2 * LOW_BITS  # 31, and up to 3 places to the left
+POINT = 24  # the product's binary point where the shifter does nothing
+FRACTION = 26  # bits after the point that decide a tie of ONNX; what lies below is only tested for zero
+INTEGER = 9  # |result| >= 512 stays outside int8 whatever the zero point
+PARAM_BITS = SUM_BITS + MULTIPLIER_BITS + 6
+
+
+def scale_layout():
+    """A channel's parameters as `encode_params` makes them: scaling is by `multiplier` / 2^(24 + 4 `steps`), 4 `steps` <= 40.
+
+    `align` says how many places the multiplier stands left of its 31 bits.
+    """
+    return data.StructLayout(
+        {"bias": signed(SUM_BITS), "multiplier_low": 32, "align": 2, "steps": 4, "multiplier_high": MULTIPLIER_BITS - 32}
+    )
+
+
+class Requantise(wiring.Component):
+    """`clamp(round((acc + bias) x multiplier / 2^(24 + 4 steps)) + zero_point, low, high)`, latency `LATENCY`, one item a cycle.
+
+    The twin is `postprocess` of the golden, without its table; there stand the exact rules of the modes.  Everything is two's
+    complement: q the floor of the scaled sum X, f its fraction; what the modes decide is whether the result is q or q + 1.
+
+    TFLITE : 2^30 (times 2^align) is added to the product and all below bit 31 dropped; then q + 1 if f >= 1/2, except that a
+        negative X with f = 1/2 stays q.  A total shift below 31 rounds once, ties up.
+    SINGLE : as TFLITE's second rounding.
+    ONNX : the float32 product X' has 24 significant bits, its last place is u = 2^(e - 23) for the leading one of |X| at 2^e.
+        Halves are even multiples of u in the range that does not saturate, so X' is a tie if |f - 1/2| <= u / 2, and the even
+        of q and q + 1 is taken; else X is on the same side of the tie as X'.
+    BYPASS : multiplier 2^24, no shift, no bias.
+
+    Members
+    -------
+    acc : int32 sum.
+    scale : the channel's parameters, see `scale_layout`.
+    mode, zero_point, low, high : stable while items are under way.
+    value : int8, of the inputs of `LATENCY` cycles ago.
+    """
+
+    LATENCY = 12
+
+    acc: Signal
+    scale: data.View
+    mode: Signal
+    zero_point: Signal
+    low: Signal
+    high: Signal
+    value: Signal
+
+    def __init__(self):
+        super().__init__(
+            {
+                "acc": In(signed(SUM_BITS)),
+                "scale": In(scale_layout()),
+                "mode": In(PostMode),
+                "zero_point": In(signed(9)),
+                "low": In(signed(8)),
+                "high": In(signed(8)),
+                "value": Out(signed(8)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        product, steps, once = self._multiply(m)  # cycles 1 to 6
+        result, below = self._shift(m, product, steps)  # cycles 7 and 8
+        for cycle in (7, 8, 9):
+            once = _register(m, once, f"once{cycle}")
+        quotient, up = self._round(m, result, below, once)  # cycles 9 and 10
+        self._clamp(m, quotient, up)  # cycles 11 and 12
+        return m
+
+    def _multiply(self, m):
+        """The product, rounded to its bit 31 where TFLITE rounds twice; its steps; whether TFLITE rounds only once."""
+        bypass = Signal()
+        m.d.comb += bypass.eq(self.mode == PostMode.BYPASS)
+
+        # Cycle 1: BYPASS replaces the parameters by the registers' synchronous reset, not by a multiplexer.
+        acc, bias = _register(m, self.acc, "acc1"), _register(m, self.scale.bias, "bias1")
+        factor = _register(m, Cat(self.scale.multiplier_low, self.scale.multiplier_high), "factor1")
+        steps, align = _register(m, self.scale.steps, "steps1"), _register(m, self.scale.align, "align1")
+        with m.If(bypass):
+            m.d.sync += [bias.eq(0), factor.eq(1 << POINT), steps.eq(0), align.eq(0)]
+
+        # Cycle 2: sum, wrapping as int32.
+        total = _register(m, (acc + bias)[:SUM_BITS].as_signed(), "total2")
+        factor = _register(m, factor, "factor2")
+
+        # Cycles 3 and 4: four partial products, and a register on their way from the multipliers.
+        parts = ((total[:LOW_BITS], total[LOW_BITS:].as_signed()), (factor[:LOW_BITS], factor[LOW_BITS:]))
+        products = {}
+        for i, left in enumerate(parts[0]):
+            for j, right in enumerate(parts[1]):
+                part = _register(m, left * right, f"part{i}{j}_3")
+                products[i, j] = _register(m, part, f"part{i}{j}_4")
+        for cycle in (2, 3, 4):
+            steps, align = _register(m, steps, f"steps{cycle}"), _register(m, align, f"align{cycle}")
+
+        # Cycle 5: the two middle products; TFLITE's 2^(30 + align) is added to the smaller one, which has the room.
+        # TFLITE rounds at bit 31 if the total shift, 24 + 4 steps - align, is at least 31.
+        twice, nudge = Signal(), Signal(MULTIPLIER_BITS - 30)
+        m.d.comb += [
+            twice.eq((self.mode == PostMode.TFLITE) & ((steps > 2) | ((steps == 2) & ~align[1]))),
+            [nudge[i].eq(twice & (align == i)) for i in range(len(nudge))],
+        ]
+        nudged = Signal(signed(SUM_BITS), name="nudged4")  # no carry out: see the ranges of the parts
+        m.d.comb += [
+            nudged[: 30 - LOW_BITS].eq(products[1, 0]),
+            nudged[30 - LOW_BITS :].eq(products[1, 0][30 - LOW_BITS :] + nudge),
+        ]
+        middle = _register(m, products[0, 1] + nudged, "middle5")
+        outer = _register(m, Cat(products[0, 0], products[1, 1]).as_signed(), "outer5")
+        steps, align, twice = (_register(m, v, f"{n}5") for v, n in ((steps, "steps"), (align, "align"), (twice, "twice")))
+
+        # Cycle 6: the product; what TFLITE's first rounding drops is cleared, mostly by the registers' reset.
+        product = Signal(signed(SUM_BITS + MULTIPLIER_BITS), name="product6", reset_less=True)
+        m.d.sync += product.eq(Cat(outer[:LOW_BITS], (outer[LOW_BITS:].as_signed() + middle)))
+        with m.If(twice):
+            m.d.sync += product[:31].eq(0)
+            for i in range(1, 4):
+                with m.If(align >= i):
+                    m.d.sync += product[30 + i].eq(0)
+        once = _register(m, (self.mode == PostMode.TFLITE) & ~twice, "once6")
+        return product, _register(m, steps, "steps6"), once
+
+    def _shift(self, m, product, steps):
+        """Sign, overflow, integer and fraction bits of the product; and whether anything lies below them."""
+        keep = FRACTION + INTEGER
+        value, over, below = Cat(Const(0, FRACTION - POINT), product), 0, 0
+        sign = product[-1]
+        for bit in reversed(range(4)):
+            distance = 4 << bit
+            width = keep + distance - 4  # what the shorter shifts still can move into the result
+            do, fill = steps[bit], Cat(*(sign,) * distance)
+            source = Cat(value, fill)
+            shifted = Signal(width, name=f"shifted{distance}")
+            over_now, below_now = Signal(name=f"over{distance}"), Signal(name=f"below{distance}")
+            lost = value[width:]
+            m.d.comb += [
+                shifted.eq(Mux(do, source[distance : distance + width], source[:width])),
+                over_now.eq(over | (~do & (lost ^ Cat(*(sign,) * len(lost))).any())),
+                below_now.eq(below | (do & value[:distance].any())),
+            ]
+            value, over, below = shifted, over_now, below_now
+            if bit in (2, 0):  # cycles 7 and 8
+                cycle = 7 if bit else 8
+                value, over, below = (
+                    _register(m, v, f"{n}{cycle}") for v, n in ((value, "value"), (over, "over"), (below, "below"))
+                )
+                sign, steps = _register(m, sign, f"sign{cycle}"), _register(m, steps, f"steps{cycle}")
+        result = data.View(
+            data.StructLayout({"fraction": FRACTION, "integer": INTEGER, "sign": 1, "over": 1}), Cat(value, sign, over)
+        )
+        return result, below
+
+    def _round(self, m, result, below, once):
+        """The floor of the result, saturated, and whether the result is one more."""
+        sign, half, even = result.sign, result.fraction[-1], ~result.integer[0]
+        # Digit j after the point, 2 and up; complemented below 1/2, so that a distance from 1/2 starts with zeros.
+        digit = {j: result.fraction[FRACTION - j] ^ ~half for j in range(2, FRACTION + 1)}
+        # ONNX: |f - 1/2| <= 2^(e - 24) looks at the digits to 24 - e: 16 for the largest e, 26 for |X| < 1/2.
+        top = {e: (result.integer[e:] ^ Cat(*(sign,) * (INTEGER - e))).any() for e in range(INTEGER)}
+        top[-1] = top[0] | (half ^ sign)  # |X| >= 2^e
+
+        # Cycle 9: leading one and digits.
+        first = FRACTION + 2 - INTEGER - 3  # 16: the digits before it are always looked at
+        reached = {j: _register(m, top[24 - j], f"reached{j}_9") for j in range(first, FRACTION)}
+        reached[FRACTION] = 1
+        digits = {j: _register(m, digit[j], f"digit{j}_9") for j in range(first, FRACTION + 1)}
+        near = _register(m, Cat(*(digit[j] for j in range(2, first))).any(), "near9")
+        half, below = _register(m, half, "half9"), _register(m, below, "below9")
+        even, over = _register(m, even, "even9"), _register(m, result.over, "over9")
+        sign, integer = _register(m, sign, "sign9"), _register(m, result.integer, "integer9")
+
+        # Cycle 10: decide.
+        above, at, under, tie, up = Signal(), Signal(), Signal(), Signal(), Signal()
+        before = {j: reached[j - 1] if j > first else 0 for j in reached}
+        m.d.comb += [
+            above.eq(near | Cat(*(digits[j] & ~reached[j] for j in digits)).any()),
+            at.eq(Cat(*(digits[j] & reached[j] & ~before[j] for j in digits)).any()),
+            under.eq(below | Cat(*(digits[j] & before[j] for j in digits)).any()),
+            tie.eq(~above & ~(at & (~half | under))),
+        ]
+        away = once | ~sign | above | at | under  # TFLITE with one rounding takes ties up
+        with m.Switch(self.mode):
+            with m.Case(PostMode.ONNX):
+                m.d.comb += up.eq(Mux(tie, ~even, half))
+            with m.Default():
+                m.d.comb += up.eq(half & away)
+        saturated = Mux(over, Cat(*(~sign,) * INTEGER), integer)
+        return _register(m, Cat(saturated, sign).as_signed(), "quotient10"), _register(m, up, "up10")
+
+    def _clamp(self, m, quotient, up):
+        """Zero point and limits; `up` goes in as the carry: one adder, not two."""
+        total = Signal(signed(INTEGER + 3), name="total11", reset_less=True)
+        m.d.sync += total.eq(Cat(up, quotient).as_signed() + Cat(up, self.zero_point).as_signed())  # cycle 11
+        total = total[1:].as_signed()
+        m.d.sync += self.value.eq(total)  # cycle 12
+        with m.If(total < self.low):
+            m.d.sync += self.value.eq(self.low)
+        with m.Elif(total > self.high):
+            m.d.sync += self.value.eq(self.high)
+
+
+def _register(m, value, name):
+    """The value one cycle later, without a reset."""
+    shape = value.shape()
+    register = Signal(shape, name=name, reset_less=True)
+    m.d.sync += register.eq(value)
+    return register
+
