@@ -1,0 +1,117 @@
+"""Convolution and fully connected layers: exact int32 accumulators, at the speed of floating-point BLAS.
+
+Floating-point arithmetic on integers is exact as long as no partial sum, in whatever order, passes 2^53 (float64) or 2^24
+(float32).  Here every partial sum is bounded by max |x - zx| times the largest sum of |weights| of a filter, so the bound
+chooses the type.  An int32 accumulator is always below 2^53.
+"""
+
+import numpy as np
+
+__all__ = ["convolution", "fully_connected"]
+
+PATCH_BYTES = 1 << 24  # patches gathered at a time: stays near the caches, and VGG's do not fill the memory
+
+
+def _exact_type(furthest, weights):
+    """float32 where the products of `weights` [M, K] with integers up to `furthest` are summed exactly, else float64."""
+    sums = np.abs(weights.astype(np.int64)).sum(axis=1)
+    return np.float32 if furthest * int(sums.max(initial=0)) < 1 << 24 else np.float64
+
+
+def _furthest(zero_point):
+    """The largest |x - zx| of an int8 x."""
+    return max(127 - zero_point, 128 + zero_point)
+
+
+def fully_connected(x, zero_point, weights, bias):
+    """acc[n, m] = bias[m] + sum over k of (x[n, k] - zero_point) * weights[m, k].
+
+    Parameters
+    ----------
+    x : int8 [N, ...], flattened to [N, K].
+    zero_point : of x.
+    weights : int8 [M, K].
+    bias : int32 [M].
+
+    Returns
+    -------
+    int64 [N, M]
+    """
+    kind = _exact_type(_furthest(zero_point), weights)
+    centred = x.reshape(len(x), -1).astype(kind) - kind(zero_point)
+    return (centred @ weights.T.astype(kind)).astype(np.int64) + bias
+
+
+def convolution(x, zero_point, weights, bias, *, stride, dilation, padding, groups):
+    """acc[n, e, f, m] = bias[m] + sum over r, s, c of (x[n, e * sy + r * dy - top, f * sx + s * dx - left, g * C' + c] - zero_point)
+    * weights[m, r, s, c], with C' = C / groups and g = m * groups // M; x is zero_point outside.
+
+    Parameters
+    ----------
+    x : int8 [N, H, W, C].
+    zero_point : of x.
+    weights : int8 [M, R, S, C / groups].
+    bias : int32 [M].
+    stride, dilation : (y, x).
+    padding : ((top, bottom), (left, right)).
+    groups : depthwise if it is C.
+
+    Returns
+    -------
+    int64 [N, E, F, M]
+    """
+    windowed = (stride, dilation, padding)
+    if groups == x.shape[3] > 1:
+        return _depthwise(x, zero_point, weights, *windowed) + bias
+    filters = np.split(weights, groups)
+    if groups == 1:
+        return _dense(x, zero_point, weights, *windowed) + bias
+    parts = [_dense(part, zero_point, w, *windowed) for part, w in zip(np.split(x, groups, axis=3), filters)]
+    return np.concatenate(parts, axis=3) + bias
+
+
+def _centred(x, zero_point, padding, kind):
+    """x - zero_point with a border of zeros, in the type `kind`."""
+    n, height, width, channels = x.shape
+    (top, bottom), (left, right) = padding
+    result = np.zeros((n, height + top + bottom, width + left + right, channels), kind)
+    np.subtract(x, zero_point, out=result[:, top : top + height, left : left + width], dtype=kind, casting="unsafe")
+    return result
+
+
+def _windows(padded, kernel, stride, dilation):
+    """A view [N, E, F, R, S, C] of [N, H, W, C]."""
+    spans = tuple((taps - 1) * spread + 1 for taps, spread in zip(kernel, dilation))
+    view = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=(1, 2))
+    view = view[:, :: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
+    return view.transpose(0, 1, 2, 4, 5, 3)
+
+
+def _dense(x, zero_point, weights, stride, dilation, padding):
+    """Rows of ofmap pixels as matrix products: patches [rows * F, R * S * C] by filters [R * S * C, M]."""
+    filters, *kernel, channels = weights.shape
+    flat = weights.reshape(filters, -1)
+    kind = _exact_type(_furthest(zero_point), flat)
+    matrix = np.ascontiguousarray(flat.T.astype(kind))
+    windows = _windows(_centred(x, zero_point, padding, kind), kernel, stride, dilation)
+    batch, height, width = windows.shape[:3]
+    acc = np.empty((batch, height, width, filters), np.int64)
+    rows = max(1, PATCH_BYTES // (width * len(matrix) * matrix.itemsize))
+    for n in range(batch):
+        for start in range(0, height, rows):
+            patches = windows[n, start : start + rows].reshape(-1, len(matrix))
+            acc[n, start : start + rows] = (patches @ matrix).reshape(-1, width, filters)
+    return acc
+
+
+def _depthwise(x, zero_point, weights, stride, dilation, padding):
+    """One input channel to a filter: a product a tap, no matrix in it.  Filters m of a channel c are c * M / C and on."""
+    filters, *kernel, _ = weights.shape
+    multiple = filters // x.shape[3]
+    windows = _windows(_centred(x, zero_point, padding, np.int32), kernel, stride, dilation)
+    acc = np.zeros((*windows.shape[:3], filters), np.int32)  # R * S products of 255 * 128: the graph has checked the sum
+    for r in range(kernel[0]):
+        for s in range(kernel[1]):
+            tap = windows[:, :, :, r, s]
+            acc += (np.repeat(tap, multiple, axis=3) if multiple > 1 else tap) * weights[:, r, s, 0].astype(np.int32)
+    return acc.astype(np.int64)
