@@ -237,6 +237,9 @@ def _check_entries(post, allowed):
 def _check_acc(tensor, weights, bias):
     """The int32 accumulator must not overflow, whatever the input: |x - zx| is at most 255 and the weights are known."""
     furthest = max(127 - tensor.zero_point, 128 + tensor.zero_point)
+    largest_bias = int(np.abs(bias.astype(np.int64)).max())
+    if weights[0].size * 128 * furthest + largest_bias < ACC_LIMIT:  # the usual case, without a look at every weight
+        return
     sums = np.abs(weights.reshape(len(weights), -1).astype(np.int64)).sum(axis=1)
     worst = int((sums * furthest + np.abs(bias.astype(np.int64))).max())
     if worst >= ACC_LIMIT:

@@ -57,10 +57,20 @@ def evaluate_node(graph, node, arrays):
 # One function for each kind of node: the accumulator, then what follows -------------------------------------------
 
 
+BLOCK = 1 << 15  # accumulators requantised at a time, so that the many steps of it stay in the cache
+
+
 def _post(post, acc):
-    return postprocess(
-        acc, 0, post.multiplier, post.shift, post.post_mode, post.zero_point, post.low, post.high, post.table
-    )
+    """`postprocess` of acc [..., M], some rows at a time."""
+    flat = acc.reshape(-1, acc.shape[-1])
+    result = np.empty(flat.shape, np.int8)
+    rows = max(1, BLOCK // flat.shape[1])
+    for start in range(0, len(flat), rows):
+        part = slice(start, start + rows)
+        result[part] = postprocess(
+            flat[part], 0, post.multiplier, post.shift, post.post_mode, post.zero_point, post.low, post.high, post.table
+        )
+    return result.reshape(acc.shape)
 
 
 def _conv(node, zero_point, x):

@@ -44,13 +44,13 @@ def sum_pool(x, *, window, stride, padding, zero_point=0):
 
     Returns
     -------
-    acc : int64 [N, E, F, C]
-    count : int64 [1, E, F, 1]
+    acc : int32 [N, E, F, C]
+    count : int32 [1, E, F, 1]
     """
-    centred = x.astype(np.int64) - zero_point
-    inside = np.ones((1, *x.shape[1:3], 1), np.int64)
-    acc = sum(_taps(_padded(centred, padding, 0, np.int64), window, stride))
-    return acc, sum(_taps(_padded(inside, padding, 0, np.int64), window, stride))
+    centred = x.astype(np.int32) - zero_point
+    inside = np.ones((1, *x.shape[1:3], 1), np.int32)
+    acc = sum(_taps(_padded(centred, padding, 0, np.int32), window, stride))
+    return acc, sum(_taps(_padded(inside, padding, 0, np.int32), window, stride))
 
 
 def average_tflite(acc, count):
@@ -63,7 +63,6 @@ def average_tflite(acc, count):
 
     Returns
     -------
-    int64
+    the type of acc
     """
-    acc = np.asarray(acc, np.int64)
     return np.sign(acc) * ((np.abs(acc) + count // 2) // count)
