@@ -379,7 +379,7 @@ class _Tile:
             self.top, self.left, self.right = 0, 0, shape.w
             self.pitch = shape.w * self.pixel
             self.base = job.source.act + n * shape.h * self.pitch
-            self.loaded = self.end = (shape.h, shape.w)[self.axis]
+            self.start = self.loaded = self.end = (shape.h, shape.w)[self.axis]
             return
         (self.top, bottom), (self.left, self.right) = band(shape, ys, 0), band(shape, xs, 1)
         self.pitch = lowering.same_place((self.right - self.left) * self.pixel, shape.w * self.pixel)

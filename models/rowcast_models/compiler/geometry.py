@@ -134,10 +134,14 @@ def window(shape, rows, columns, r):
     return height, width
 
 
-def plan_chunks(shape, config, rows, columns):
-    """Chunks for patches of at most rows x columns outputs, or None if no chunk fits a half of the scratchpads."""
+def plan_chunks(shape, config, rows, columns, groups):
+    """Chunks for patches of at most rows x columns outputs, or None if no chunk fits.
+
+    A chunk fits if a half of a PE's scratchpads holds it, and half the filter memory the filters of all `groups`.
+    """
     lanes, noc = config.lanes, config.noc_words
-    ifmap_half, filter_half = config.ifmap_words // 2, config.filter_words // 2
+    ifmap_half = config.ifmap_words // 2
+    filter_half = min(config.filter_words // 2, config.filter_buffer_words // 2 // groups)
 
     def fits(r, words):
         height, width = window(shape, rows, columns, r)

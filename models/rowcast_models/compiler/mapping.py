@@ -146,9 +146,11 @@ def candidates(shape, config):
                 if key in seen:
                     continue
                 seen.add(key)
-                chunks = plan_chunks(shape, config, y.largest, x.largest)
+                mapping = Mapping(*row, *column, y, x, ())
+                groups = mapping.filter_rows * mapping.filter_columns
+                chunks = plan_chunks(shape, config, y.largest, x.largest, groups)
                 if chunks:
-                    yield Mapping(*row, *column, y, x, chunks)
+                    yield replace(mapping, chunks=chunks)
 
 
 def _pieces(length, groups, limit):
@@ -241,10 +243,6 @@ def plan_tiling(shape, mapping, config, room, *, input_resident, output_resident
         resident = "round"
     else:
         resident = "pass"
-        if max(ceil_div(c.macs(shape), config.noc_words) for c in mapping.chunks) * config.noc_words * (
-            mapping.filter_rows * mapping.filter_columns
-        ) * 2 > config.filter_buffer_words:
-            return None
     return Tiling(rows, columns, resident, words, slot)
 
 
@@ -343,4 +341,4 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
             else "one filter row's ifmap window does not fit half the PE's scratchpads (ifmap_words, filter_words)"
         )
         raise MappingError(f"{shape.r}x{shape.s} convolution over {shape.in_pitch} words a pixel: {what}")
-    return best[1], replace(best[2]), best[3]
+    return best[1:]
