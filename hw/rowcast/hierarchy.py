@@ -27,6 +27,7 @@ def place(component, name, platform):
     if not isinstance(platform, Emission):
         return component
     platform.modules.setdefault(name, component)
+    component._MustUse__used = True  # Amaranth warns of components that are made and never elaborated
     ports = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
     for path, member, value in component.signature.flatten(component):
         direction = "i" if member.flow == In else "o"
