@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import or_
 
-from amaranth import Cat, Module, Mux, Signal, unsigned
+from amaranth import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -105,9 +105,9 @@ class BankedMemory(wiring.Component):
 
     def _arbitrate(self, m, ports, wants, count):
         """Grant what no earlier client wants too."""
-        taken = 0
+        taken = Const(0, self.banks)
         for port, want in zip(ports, wants, strict=True):
-            m.d.comb += port.grant.eq(port.request & ~(want & taken).any() if isinstance(taken, Signal) else port.request)
+            m.d.comb += port.grant.eq(port.request & ~(want & taken).any())
             both = Signal(self.banks, name=f"{want.name}_or_before")
             m.d.comb += both.eq(want | taken)
             taken = both

@@ -1,6 +1,6 @@
 """The FILTER unit: sends the filters of a pass to the PEs, in the order in which they stand in the filter memory."""
 
-from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -16,15 +16,16 @@ __all__ = ["FilterUnit"]
 class FilterUnit(wiring.Component):
     """Run FILTER_ID and FILTER_RUN: read the filter memory upwards and stamp tags and scratchpad entries.
 
-    A FILTER_RUN sends, for each chunk, row group, column group and flit, the next `noc_words` words to `row_tag` = row group,
-    `column_tag` = column group, `entry` = flit in the current half.  A chunk starts when a half is free and ends in the other
-    half; halves alternate over all chunks of all runs, starting with 0.  A FILTER_ID is one `config` flit.
+    A FILTER_RUN sends, for each chunk, row group, column group and flit, the next `noc_words` words to `row_tag` =
+    row group, `column_tag` = column group, `entry` = flit in the current half.  A chunk starts when a half is free
+    and ends in the other half; halves alternate over all chunks of all runs, starting with 0.  A FILTER_ID is one
+    `config` flit.
 
     Throughput: one flit a cycle while reads are granted and halves are free, over groups, chunks and instructions.
-    Latency: GLB_READ_LATENCY cycles from a granted read to its flit, 2 from an accepted instruction to its first request.
-    `signal` pulses in the cycle after the last read of a run was granted (or after a FILTER_ID was sent): from then on its words may
-    be overwritten.  `filled` pulses NETWORK_LATENCY cycles after `o_valid` of a chunk's last flit.
-    `busy` lasts from the accepted instruction to the end of that.
+    Latency: GLB_READ_LATENCY cycles from a granted read to its flit, 2 from an accepted instruction to its first
+    request.  `signal` pulses in the cycle after the last read of a run was granted (or after a FILTER_ID was sent):
+    from then on its words may be overwritten.  `filled` pulses NETWORK_LATENCY cycles after `o_valid` of a chunk's
+    last flit.  `busy` lasts from the accepted instruction to the end of that.
 
     Parameters
     ----------
@@ -32,9 +33,9 @@ class FilterUnit(wiring.Component):
 
     Members
     -------
-    i, signal, busy, error : see `unit_ports`.  Errors: OPCODE; FIELD (a count of 0, more flits than half a scratchpad has
-        entries, more groups than tags, a buffer address that is not a multiple of noc_words, a PE outside the array, an ID wider than a
-        tag); BUFFER_RANGE (a word after the end of the filter memory).
+    i, signal, busy, error : see `unit_ports`.  Errors: OPCODE; FIELD (a count of 0, more flits than half a scratchpad
+        has entries, more groups than tags, a buffer address that is not a multiple of noc_words, a PE outside the
+        array, an ID wider than a tag); BUFFER_RANGE (a word after the end of the filter memory).
     read : read client of `noc_words` words.
     o_valid, o : `flit_layout`, to the filter network; never waits.
     freed : pulses when COMPUTE has finished with a half.
@@ -43,7 +44,7 @@ class FilterUnit(wiring.Component):
     flit : pulses with every flit that carries filters.
     """
 
-    NETWORK_LATENCY = 5  # cycles from `o_valid` until COMPUTE may address the words: Y bus, X bus, PE, write, one to spare
+    NETWORK_LATENCY = 5  # from `o_valid` until COMPUTE may address the words: Y bus, X bus, PE, write, and one to spare
 
     i: stream.Interface
     signal: Signal

@@ -1,135 +1,40 @@
 """The IFMAP unit: walks over an ifmap in the activation memory, for the ifmap network or for the vector unit."""
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from .feeder_walk import LEVELS, AffineWalk
 from .interfaces import GLB_READ_LATENCY, flit_layout, payload_layout, read_port, unit_ports, vector_layout
 from .isa import FORMATS, TOKEN_UNITS
-from .loops import LoopNest
 from .registers import Error
 
 __all__ = ["IfmapUnit"]
 
-LEVELS = 6
-COUNT_BITS, STEP_BITS, SHIFT_BITS = 12, 20, 10  # of IFMAP_LOOP: turns, address step, coordinate step
-ADDRESS_BITS = 22  # signed: padding may lie well before the first and after the last word of the largest memory
-COORDINATE_BITS = 16  # signed: any height and width of 14 bits, and as much padding on each side
 VECTOR_SLOTS = 8  # words under way to the vector unit: 5 cycles from a read to its freed slot, so never short
 
 
-WALK_DELTA = data.StructLayout({"step": signed(STEP_BITS), "dy": signed(SHIFT_BITS), "dx": signed(SHIFT_BITS)})
-WALK_BASE = data.StructLayout({"address": signed(20), "y": signed(14), "x": signed(14)})
-
-
-class AffineWalk(wiring.Component):
-    """A loop nest of six levels with an address and two coordinates that are running sums.
-
-    `start` loads the nest; from the next cycle on `leaves`, `first` and `last` belong to the first turn.  `step` goes to the next turn,
-    and from the next cycle on `address`, `y` and `x` are those of the turn that was left: one stage later, because the choice
-    of the level's steps and the sum are a cycle each.  The steps stand in distributed RAM, one entry a level: a multiplexer over
-    six levels would be four times as large.
-
-    Members
-    -------
-    write, level, count, delta : set a level's turns and steps; not while the nest runs.
-    start, base : strobe, and the sums of the first turn.  May come with the `step` that leaves the last turn.
-    step : strobe.
-    first, last, leaves : of the current turn; bit i of `leaves`: all levels below i are in their last turn.
-    address, y, x : of the turn before.
-    """
-
-    write: Signal
-    level: Signal
-    count: Signal
-    delta: data.View
-    start: Signal
-    base: data.View
-    step: Signal
-    first: Signal
-    last: Signal
-    leaves: Signal
-    address: Signal
-    y: Signal
-    x: Signal
-
-    def __init__(self):
-        super().__init__(
-            {
-                "write": In(1),
-                "level": In(range(LEVELS)),
-                "count": In(COUNT_BITS),
-                "delta": In(WALK_DELTA),
-                "start": In(1),
-                "base": In(WALK_BASE),
-                "step": In(1),
-                "first": Out(1),
-                "last": Out(1),
-                "leaves": Out(LEVELS),
-                "address": Out(signed(ADDRESS_BITS)),
-                "y": Out(signed(COORDINATE_BITS)),
-                "x": Out(signed(COORDINATE_BITS)),
-            }
-        )
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.nest = nest = LoopNest([COUNT_BITS] * LEVELS)
-        m.submodules.deltas = deltas = Memory(shape=WALK_DELTA, depth=8, init=[])
-        write, read = deltas.write_port(), deltas.read_port(domain="comb")
-
-        m.d.comb += [write.addr.eq(self.level), write.data.eq(self.delta), write.en.eq(self.write)]
-        for i, count in enumerate(nest.counts):
-            turns = Signal(COUNT_BITS, init=1, name=f"turns{i}")
-            m.d.comb += count.eq(turns)
-            with m.If(self.write & (self.level == i)):
-                m.d.sync += turns.eq(self.count)
-        m.d.comb += [
-            nest.start.eq(self.start),
-            nest.step.eq(self.step),
-            self.last.eq(nest.last),
-            self.leaves.eq(nest.inner_last),
-            # The number of the one level that advances.
-            *(
-                read.addr[bit].eq(Cat(nest.advance[i] for i in range(LEVELS) if i >> bit & 1).any())
-                for bit in range(len(read.addr))
-            ),
-        ]
-        base, delta = Signal(WALK_BASE, reset_less=True), Signal(WALK_DELTA, reset_less=True)
-        with m.If(self.start):
-            m.d.sync += [self.first.eq(1), base.eq(self.base)]
-        with m.Elif(self.step):
-            m.d.sync += self.first.eq(0)
-        with m.If(self.step):
-            m.d.sync += [
-                delta.eq(read.data),
-                self.address.eq(Mux(self.first, base.address, self.address + delta.step)),
-                self.y.eq(Mux(self.first, base.y, self.y + delta.dy)),
-                self.x.eq(Mux(self.first, base.x, self.x + delta.dx)),
-            ]
-        return m
-
-
 class IfmapUnit(wiring.Component):
-    """Run IFMAP_ID, IFMAP_LOOP, IFMAP_SET and IFMAP_RUN: read the activation memory in the order of a six-level loop nest.
+    """Run IFMAP_ID, _LOOP, _SET and _RUN: read the activation memory in the order of a loop nest of six levels.
 
-    A run starts at word `buffer` and coordinates (y, x).  When level i of the nest advances (and the levels below return), the
-    address grows by step_i and the coordinates by (dy_i, dx_i).  Each turn is one flit: `noc_words` words from the address (any
-    alignment), or padding, which is not read, if not (0 <= y < height and 0 <= x < width).
+    A run starts at word `buffer` and coordinates (y, x).  When level i of the nest advances (and the levels below
+    return), the address grows by step_i and the coordinates by (dy_i, dx_i).  Each turn is one flit: `noc_words`
+    words from the address (any alignment), or padding, which is not read, unless 0 <= y < height and 0 <= x < width.
 
-    To the network (`vector` = 0): levels 0 to 2 count `entry` up from 0 in the current half of the scratchpads; an advance of level 3
-    starts again at 0 with `column_tag` + 1, of level 4 also with `column_tag` = 0 and `row_tag` + 1, of level 5 with
-    both 0 and the other half, as does the next run.  A half is filled only once it is free; halves alternate, starting with 0.
+    To the network (`vector` = 0): levels 0 to 2 count `entry` up from 0 in the current half of the scratchpads; an
+    advance of level 3 starts again at 0 with `column_tag` + 1, of level 4 also with `column_tag` = 0 and
+    `row_tag` + 1, of level 5 with both 0 and in the other half, as does the next run.  A half is filled only once it
+    is free; halves alternate, starting with 0.
     To the vector unit (`vector` = 1): word 0 of each turn; `last` where levels 0 and 1 are in their last turn.
 
-    Throughput: one flit a cycle while reads are granted and halves are free or `vector` is taken; also from one run to the next.
-    Other instructions wait until the last read before them is granted (3 cycles if nothing stalls) and take a cycle each, IFMAP_LOOP two.
+    Throughput: one flit a cycle while reads are granted and halves are free or `vector` is taken; also from one run
+    to the next.  Other instructions wait until the last read before them is granted (3 cycles if nothing stalls) and
+    take a cycle each, IFMAP_LOOP two.
     Latency: 3 cycles from an accepted run to its first request, GLB_READ_LATENCY to its flit, one more to `vector`.
     `signal` pulses in the cycle after the last read (or padding) of a run, or after another instruction.
-    `filled` pulses NETWORK_LATENCY cycles after `o_valid` of a chunk's last flit.  `busy` lasts until all of that is over.
+    `filled` pulses NETWORK_LATENCY cycles after `o_valid` of a chunk's last flit.  `busy` lasts until all is over.
 
     Parameters
     ----------
@@ -137,9 +42,9 @@ class IfmapUnit(wiring.Component):
 
     Members
     -------
-    i, signal, busy, error : see `unit_ports`.  Errors: OPCODE; FIELD (a count of 0, a pair of 3, more flits than half a scratchpad
-        has entries, more groups than tags, a PE outside the array, an ID wider than a tag); BUFFER_RANGE (the
-        first word of a flit that is not padding lies outside the activation memory).
+    i, signal, busy, error : see `unit_ports`.  Errors: OPCODE; FIELD (a count of 0, a pair of 3, more flits than half
+        a scratchpad has entries, more groups than tags, a PE outside the array, an ID wider than a tag); BUFFER_RANGE
+        (the first word of a flit that is not padding lies outside the activation memory).
     read : read client of `noc_words` words.
     o_valid, o : `flit_layout`, to the ifmap network; never waits.
     vector : stream of `vector_layout` to the vector unit; the padding's data is the pad byte, too.
@@ -149,7 +54,7 @@ class IfmapUnit(wiring.Component):
     flit : pulses with every flit that carries words (or padding) to the network.
     """
 
-    NETWORK_LATENCY = 5  # cycles from `o_valid` until COMPUTE may address the words: Y bus, X bus, PE, write, one to spare
+    NETWORK_LATENCY = 5  # from `o_valid` until COMPUTE may address the words: Y bus, X bus, PE, write, and one to spare
 
     i: stream.Interface
     signal: Signal

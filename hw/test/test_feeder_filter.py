@@ -166,7 +166,8 @@ def check(bench, config):
     filled = [c + bench.dut.NETWORK_LATENCY for (c, *_), want in zip(bench.flits, expected, strict=True) if want[5]]
     assert bench.filled == filled
     # A token one cycle after the last read: GLB_READ_LATENCY - 1 cycles before its flit.
-    tokens = [(c - GLB_READ_LATENCY + 1, want[6]) for (c, *_), want in zip(bench.flits, expected, strict=True) if want[6]]
+    sent = zip(bench.flits, expected, strict=True)
+    tokens = [(cycle - GLB_READ_LATENCY + 1, want[6]) for (cycle, *_), want in sent if want[6]]
     assert bench.signals == tokens
 
 
