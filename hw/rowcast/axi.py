@@ -158,10 +158,11 @@ def join_manager(config, pins, *, ar, r, aw, w, b, prefix="m_axi_"):
 class ReadArbiter(wiring.Component):
     """Instruction fetch and LOAD on one AXI read channel, told apart by ID; fetch goes first.
 
-    An address takes 1 cycle, one a cycle; a beat takes 1 cycle, one a cycle, through two places that also keep `r.ready`
-    from depending on `r.valid` or `r.payload` within a cycle (AXI allows no path from input to output).  A beat at the
-    front that its client does not take blocks the other client's beats: fetch asks only for what it has room for.
-    Payload and `valid` of `ar` stay until `ready`.  Reset it only while no read of either client is under way.
+    An address takes 1 cycle, one a cycle; a beat takes 1 cycle, one a cycle, through two places that also keep
+    `r.ready` from depending on `r.valid` or `r.payload` within a cycle (AXI allows no path from input to output).  A
+    beat at the front that its client does not take blocks the other client's beats: fetch asks only for what it has
+    room for. Payload and `valid` of `ar` stay until `ready`.  Reset it only while no read of either client is under
+    way.
 
     Members
     -------

@@ -5,16 +5,18 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-__all__ = ["BEAT_BITS", "BurstSplitter", "burst_layout", "span_layout", "split_bursts"]
+__all__ = ["BEAT_BITS", "ERROR_BITS", "WORD_BITS", "BurstSplitter", "burst_layout", "span_layout", "split_bursts"]
 
 WORD_BITS = 33  # `dram` of an instruction, and a carry: beyond 2**32 words no window is open
+ERROR_BITS = 4  # a code of `Error`
 BEAT_BITS = 16  # beats of a row - 1: a row has less than 2**16 words
 
 
 def span_layout(config, tag):
-    """A row on its way to the bus: its first beat, counted from DATA_BASE, and its beats - 1."""
+    """A row on its way to the bus: its first beat, counted from DATA_BASE, its beats - 1, what is already known to be
+    wrong."""
     return data.StructLayout(
-        {"beat": WORD_BITS - exact_log2(config.dram_words), "more": BEAT_BITS, "tag": tag}
+        {"beat": WORD_BITS - exact_log2(config.dram_words), "more": BEAT_BITS, "bad": ERROR_BITS, "tag": tag}
     )
 
 
@@ -46,14 +48,16 @@ class BurstSplitter(wiring.Component):
     ----------
     config : Config
     tag : shape of what accompanies a row to its bursts.
+    window_error : Error of a row outside the window.
 
     Members
     -------
-    i : rows; o : bursts.  `o` holds its payload until it is taken and can therefore feed a register, not AXI itself, when
-        the taker stops in mid-handshake.
+    i : rows; o : bursts.  `o` holds its payload until it is taken and can therefore feed a register, not AXI itself,
+        when the taker stops in mid-handshake.
     data_base : byte address from which beats count, a multiple of the beat; stable while the unit is at work.
     window_base, window_limit : the row must lie inside [window_base, window_limit), in bytes.
-    fault : the row at the output does not; nothing follows until the reset.  fault_tag : its tag.
+    fault, fault_code, fault_tag : the row at the output does not, or came with `bad` set; nothing follows until the
+        reset.
     """
 
     i: stream.Interface
@@ -63,8 +67,9 @@ class BurstSplitter(wiring.Component):
     window_limit: Signal
     fault: Signal
 
-    def __init__(self, config, *, tag):
+    def __init__(self, config, *, tag, window_error):
         self.config = config
+        self.window_error = window_error
         self.tag_shape = tag
         super().__init__(
             {
@@ -74,6 +79,7 @@ class BurstSplitter(wiring.Component):
                 "window_base": In(config.address_width),
                 "window_limit": In(config.address_width),
                 "fault": Out(1),
+                "fault_code": Out(ERROR_BITS),
                 "fault_tag": Out(tag),
             }
         )
@@ -88,17 +94,19 @@ class BurstSplitter(wiring.Component):
         row = self.i.payload
         start_valid, start, start_wild = Signal(), Signal(bits, reset_less=True), Signal(reset_less=True)
         more, start_tag = Signal(BEAT_BITS, reset_less=True), Signal(self.tag_shape, reset_less=True)
-        total = Signal(max(bits, len(row.beat)) + 1)
-        m.d.comb += total.eq(self.data_base[low:] + row.beat)
+        start_bad = Signal(ERROR_BITS, reset_less=True)
+        total = Signal(bits + 1)
+        m.d.comb += total.eq(self.data_base[low:] + row.beat[:bits])
 
         # cycle 2: the last beat, and the comparison with the window's lower end
         span_valid, span_first, span_wild = Signal(), Signal(bits, reset_less=True), Signal(reset_less=True)
         span_last, span_tag = Signal(bits, reset_less=True), Signal(self.tag_shape, reset_less=True)
+        span_bad = Signal(ERROR_BITS, reset_less=True)
         final = Signal(bits + 1 if bits >= BEAT_BITS else BEAT_BITS + 1)
         m.d.comb += final.eq(start + more)
 
         # cycle 3: the comparison with the upper end; then the bursts
-        valid, wild = Signal(), Signal(reset_less=True)
+        valid, wild, bad = Signal(), Signal(reset_less=True), Signal(ERROR_BITS, reset_less=True)
         beat, last = Signal(bits, reset_less=True), Signal(bits, reset_less=True)
         tag = Signal(self.tag_shape, reset_less=True)
 
@@ -112,7 +120,8 @@ class BurstSplitter(wiring.Component):
             m.d.sync += [
                 start_valid.eq(self.i.valid),
                 start.eq(total),
-                start_wild.eq(total[bits:].any() | row.beat[-1]),
+                start_wild.eq(total[bits] | row.beat[bits:].any() | row.beat[-1]),
+                start_bad.eq(row.bad),
                 more.eq(row.more),
                 start_tag.eq(row.tag),
             ]
@@ -122,13 +131,15 @@ class BurstSplitter(wiring.Component):
                 span_first.eq(start),
                 span_last.eq(final),
                 span_wild.eq(start_wild | final[bits:].any() | (Cat(zeros, start) < self.window_base)),
+                span_bad.eq(start_bad),
                 span_tag.eq(start_tag),
             ]
         with m.If(done):
             m.d.sync += [
                 valid.eq(span_valid),
                 last.eq(span_last),
-                wild.eq(span_wild | (span_last >= self.window_limit[low:])),
+                wild.eq(span_wild | (span_last >= self.window_limit[low:]) | span_bad.any()),
+                bad.eq(span_bad),
                 tag.eq(span_tag),
             ]
         self._burst(m, beat=beat, last=last, load=done, first=span_first)
@@ -137,6 +148,7 @@ class BurstSplitter(wiring.Component):
             self.o.payload.addr.eq(Cat(zeros, beat)),
             self.o.payload.tag.eq(tag),
             self.fault.eq(valid & wild),
+            self.fault_code.eq(Mux(bad.any(), bad, self.window_error)),
             self.fault_tag.eq(tag),
         ]
         return m

@@ -23,15 +23,16 @@ class LoadUnit(wiring.Component):
     Spaces ACT and FILTER need `buffer` equal to `dram` modulo the words of a beat in every row (no shifting);
     for PARAM the words of the beats go out one by one.
 
-    Every beat taken is written one cycle later at the earliest, so `r.ready` waits for no more than the memories on chip.
-    After an error, or `stop`, no further address is put up (one that already stands stays until it is taken), and what arrives
-    is taken and dropped.  Reset it only with `idle` and `stop` (or `error.valid`) both high: no address stands then, no beat is owed,
-    and none will be.
+    Every beat taken is written one cycle later at the earliest, so `r.ready` waits for no more than the memories on
+    chip. After an error, or `stop`, no further address is put up (one that already stands stays until it is taken), and
+    what arrives is taken and dropped.  Reset it only with `idle` and `stop` (or `error.valid`) both high: no address
+    stands then, no beat is owed, and none will be.
 
     Members
     -------
     i, signal, busy, error : see `unit_ports`.  `signal` pulses the cycle after the instruction's last word was written.
-        Errors: FIELD, BUFFER_RANGE, READ_WINDOW, READ_RESPONSE; a bad row sends no address, the rows before it may have.
+        Errors: FIELD, BUFFER_RANGE, READ_WINDOW, READ_RESPONSE; a bad row sends no address, the rows before it may
+        have.
     ar, r : the memory's read channel.
     data_base, window_base, window_limit : see `BurstSplitter`.
     stop : start nothing new until the reset.
@@ -94,9 +95,8 @@ class LoadUnit(wiring.Component):
         """Bursts to the address channel, as long as fewer than `outstanding_reads` are under way."""
         issue, ended = Signal(), Signal()
         m.d.comb += [
-            bursts.ready.eq(
-                (~self.ar.valid | self.ar.ready) & (self.outstanding != self.config.outstanding_reads) & ~halt
-            ),
+            # no path from AXI's ready: a burst in two cycles is enough
+            bursts.ready.eq(~self.ar.valid & (self.outstanding != self.config.outstanding_reads) & ~halt),
             issue.eq(bursts.valid & bursts.ready),
             ended.eq(self.r.valid & self.r.ready & self.r.payload.last),
             self.idle.eq(self.outstanding == 0),

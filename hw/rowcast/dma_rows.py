@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from . import isa
-from .dma_burst import BEAT_BITS, WORD_BITS, BurstSplitter, burst_layout
+from .dma_burst import BEAT_BITS, ERROR_BITS, WORD_BITS, BurstSplitter, burst_layout
 from .interfaces import INDEX_BITS, instruction_layout, payload_layout, unit_error
 from .registers import Error
 
@@ -39,6 +39,8 @@ def row_layout(config):
     `offset`, `end` : its first word within the first beat, its last word within the last beat.
     `space`, `buffer` : its place on chip, in words.
     `steps` : words - 1 if space is PARAM, else beats - 1.
+    `bad` : FIELD (no words, no rows, no such space, or not at the same place within a beat in memory and on chip),
+        BUFFER_RANGE, or 0.
     """
     low = exact_log2(config.dram_words)
     return data.StructLayout(
@@ -50,6 +52,7 @@ def row_layout(config):
             "space": 2,
             "buffer": 20,
             "steps": 16,
+            "bad": ERROR_BITS,
             "tag": tag_layout(),
         }
     )
@@ -68,15 +71,11 @@ class RowWalker(wiring.Component):
     Members
     -------
     i : instructions; o : rows.
-    fault, fault_code, fault_index : the row at the output is bad (FIELD: no words, no rows, no such space, or not at the same
-        place within a beat in memory and on chip; BUFFER_RANGE); nothing follows until the reset.
+        A row with `bad` set ends everything: its taker asks for a reset.
     """
 
     i: stream.Interface
     o: stream.Interface
-    fault: Signal
-    fault_code: Signal
-    fault_index: Signal
 
     def __init__(self, config, *, unit):
         if unit not in ("LOAD", "STORE"):
@@ -88,9 +87,6 @@ class RowWalker(wiring.Component):
             {
                 "i": In(stream.Signature(instruction_layout())),
                 "o": Out(stream.Signature(row_layout(config))),
-                "fault": Out(1),
-                "fault_code": Out(4),
-                "fault_index": Out(INDEX_BITS),
             }
         )
 
@@ -103,7 +99,7 @@ class RowWalker(wiring.Component):
         walking, take, last = Signal(), Signal(), Signal()
         dram_stride, buffer_stride = Signal(24), Signal(20)
         m.d.comb += [
-            take.eq(walking & (~(self.o.valid | self.fault) | (self.o.valid & self.o.ready))),
+            take.eq(walking & (~self.o.valid | self.o.ready)),
             last.eq(count == fields.rows),
         ]
         with m.If(~walking):
@@ -119,16 +115,15 @@ class RowWalker(wiring.Component):
             m.d.comb += self.i.ready.eq(last)
             m.d.sync += [dram.eq(dram + dram_stride), buffer.eq(buffer + buffer_stride), count.eq(count + 1)]
             m.d.sync += walking.eq(~last)
-        self._row(m, dram=dram, buffer=buffer, walking=walking, take=take, last=last, fields=fields)
+        self._row(m, dram=dram, buffer=buffer, take=take, last=last, fields=fields)
         return m
 
-    def _row(self, m, *, dram, buffer, walking, take, last, fields):
+    def _row(self, m, *, dram, buffer, take, last, fields):
         """The register of the output row, and its checks."""
         config, row = self.config, self.o.payload
         low = exact_log2(config.dram_words)
         param = Signal()
-        valid, bad_field = Signal(), Signal(reset_less=True)
-        stop = Signal(range(1 << 22), reset_less=True)  # first word on chip after the row
+        bad_field, final = Signal(reset_less=True), Signal(22, reset_less=True)  # the row's last word on chip
         span = Signal(17)  # the row's last word, counted from the beginning of its first beat
         less = Signal(16)
         m.d.comb += [
@@ -146,7 +141,7 @@ class RowWalker(wiring.Component):
                 row.tag.last.eq(last),
                 row.tag.signal.eq(self.i.payload.signal),
                 row.tag.index.eq(self.i.payload.index),
-                stop.eq(buffer + fields.words),
+                final.eq(buffer + less),
                 bad_field.eq(
                     (fields.words == 0)
                     | (fields.rows == 0)
@@ -157,25 +152,22 @@ class RowWalker(wiring.Component):
             if low:
                 m.d.sync += [row.offset.eq(dram[:low]), row.end.eq(span[:low])]
         with m.If(take):
-            m.d.sync += valid.eq(1)
-        with m.Elif(self.o.ready & ~self.fault):
-            m.d.sync += valid.eq(0)
+            m.d.sync += self.o.valid.eq(1)
+        with m.Elif(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
 
         outside = Signal()
         with m.Switch(row.space):
             for space in self.spaces:
+                size = space_words(config, space)
+                zeros = (size & -size).bit_length() - 1  # the sizes have few ones: a short comparison
                 with m.Case(space):
-                    m.d.comb += outside.eq(stop > space_words(config, space))
-        m.d.comb += [
-            self.fault.eq(valid & (bad_field | outside)),
-            self.fault_code.eq(Mux(bad_field, Error.FIELD, Error.BUFFER_RANGE)),
-            self.fault_index.eq(row.tag.index),
-            self.o.valid.eq(valid & ~(bad_field | outside)),
-        ]
+                    m.d.comb += outside.eq(final[zeros:] >= size >> zeros)
+        m.d.comb += row.bad.eq(Mux(bad_field, Error.FIELD, Mux(outside, Error.BUFFER_RANGE, Error.NONE)))
 
 
 class AddressStage(wiring.Component):
-    """From instructions to bursts, ahead of the data: each row goes to `rows` before its first burst comes out of `bursts`.
+    """From instructions to bursts, ahead of the data: each row goes to `rows` before its first burst to `bursts`.
 
     Latency from an instruction to its first burst 5 cycles; then a burst a cycle, as long as rows have room
     (ROWS_AHEAD rows).  `rows` and `bursts` hold their payloads until taken.
@@ -185,8 +177,8 @@ class AddressStage(wiring.Component):
     config : Config
     unit : "LOAD" or "STORE".
     window_error : Error that a row outside the window gives.
-    row_fields : names of the fields of `row_layout` that `rows` has; also `phase`: the first beat's address in beats, modulo
-        `burst_beats`.
+    row_fields : names of the fields of `row_layout` that `rows` has; also `phase`: the first beat's address in beats,
+        modulo `burst_beats`.
 
     Members
     -------
@@ -206,10 +198,9 @@ class AddressStage(wiring.Component):
 
     def __init__(self, config, *, unit, window_error, row_fields):
         self.config = config
-        self.window_error = window_error
         self.row_fields = tuple(row_fields)
         self.walker = RowWalker(config, unit=unit)
-        self.splitter = BurstSplitter(config, tag=tag_layout())
+        self.splitter = BurstSplitter(config, tag=tag_layout(), window_error=window_error)
         shapes = {name: field.shape for name, field in row_layout(config)}
         shapes["phase"] = exact_log2(config.burst_beats)
         self.rows_layout = data.StructLayout({name: shapes[name] for name in self.row_fields})
@@ -223,7 +214,7 @@ class AddressStage(wiring.Component):
                 "bursts": Out(stream.Signature(burst_layout(config, tag_layout()))),
                 "busy": Out(1),
                 "fault": Out(1),
-                "fault_code": Out(4),
+                "fault_code": Out(ERROR_BITS),
                 "fault_index": Out(INDEX_BITS),
             }
         )
@@ -245,23 +236,19 @@ class AddressStage(wiring.Component):
         m.d.comb += [
             splitter.i.payload.beat.eq(row.beat),
             splitter.i.payload.more.eq(row.more),
+            splitter.i.payload.bad.eq(row.bad),
             splitter.i.payload.tag.eq(row.tag),
             splitter.i.valid.eq(walker.o.valid & rows.w_rdy),
-            rows.w_en.eq(walker.o.valid & splitter.i.ready),
+            rows.w_en.eq(walker.o.valid & splitter.i.ready & (row.bad == Error.NONE)),
             walker.o.ready.eq(rows.w_rdy & splitter.i.ready),
             self.rows.valid.eq(rows.r_rdy),
             self.rows.payload.eq(rows.r_data),
             rows.r_en.eq(self.rows.ready),
             self.busy.eq(self.i.valid | walker.o.valid | rows.r_rdy),
+            self.fault.eq(splitter.fault),
+            self.fault_code.eq(splitter.fault_code),
+            self.fault_index.eq(splitter.fault_tag.index),
         ]
-        with m.If(splitter.fault):  # the older row
-            m.d.comb += [
-                self.fault_code.eq(self.window_error),
-                self.fault_index.eq(splitter.fault_tag.index),
-            ]
-        with m.Else():
-            m.d.comb += [self.fault_code.eq(walker.fault_code), self.fault_index.eq(walker.fault_index)]
-        m.d.comb += self.fault.eq(splitter.fault | walker.fault)
         return m
 
 

@@ -22,19 +22,22 @@ BURSTS_OWED = 3  # addresses put up whose last beat has not: more would only hol
 class StoreUnit(wiring.Component):
     """Run STORE and STORE_STRIDE: rows of words from the activation memory to memory.
 
-    Three stages in parallel: addresses (up to BURSTS_OWED bursts before their data), reads from the buffer (up to BEATS_AHEAD
-    beats ahead), beats on the bus, one a cycle across bursts, rows and instructions.  Whole beats are read, the words
-    outside the row have no strobe, so `buffer` must equal `dram` modulo the words of a beat in every row.  The next
-    instruction starts at once; each is complete with the B of its last burst (B come in order: all bursts have one ID).
+    Three stages in parallel: addresses (up to BURSTS_OWED bursts before their data), reads from the buffer (up to
+    BEATS_AHEAD beats ahead), beats on the bus, one a cycle across bursts, rows and instructions.  Whole beats are read,
+    the words outside the row have no strobe, so `buffer` must equal `dram` modulo the words of a beat in every row.
+    The next instruction starts at once; each is complete with the B of its last burst (B come in order: all bursts have
+    one ID).
 
-    No W beat comes before its address.  After an error, or `stop`, no further address is put up (one that already stands stays);
-    the beats that are owed are sent with no strobe, and their B taken.  Reset it only with `idle` and `stop` (or
-    `error.valid`) both high: nothing stands on the bus then, nothing is owed, and nothing will be.
+    A beat is put up only after its address was, but does not wait until the address is accepted (AXI4, A3.3.1).  After
+    an error, or `stop`, no further address is put up (one that already stands stays); the beats that are owed are sent
+    with no strobe, and their B taken.  Reset it only with `idle` and `stop` (or `error.valid`) both high: nothing
+    stands on the bus then, nothing is owed, and nothing will be.
 
     Members
     -------
     i, signal, busy, error : see `unit_ports`.  `signal` pulses the cycle after the instruction's last B.
-        Errors: FIELD, BUFFER_RANGE, WRITE_WINDOW, WRITE_RESPONSE; a bad row sends no address, the rows before it may have.
+        Errors: FIELD, BUFFER_RANGE, WRITE_WINDOW, WRITE_RESPONSE; a bad row sends no address, the rows before it may
+        have.
     aw, w, b : the memory's write channel.
     data_base, window_base, window_limit : see `BurstSplitter`.
     stop : start nothing new until the reset.
@@ -108,9 +111,10 @@ class StoreUnit(wiring.Component):
         return m
 
     def _issue(self, m, bursts, answers, *, halt, issue, room):
-        """Bursts to the address channel; what their B will mean goes to `answers`, so that queue holds every open burst."""
+        """Bursts to the address channel; what their B will mean goes to `answers`, which holds all open bursts."""
         m.d.comb += [
-            bursts.ready.eq((~self.aw.valid | self.aw.ready) & room & answers.w_rdy & ~halt),
+            # no path from AXI's ready: a burst in two cycles is enough
+            bursts.ready.eq(~self.aw.valid & room & answers.w_rdy & ~halt),
             issue.eq(bursts.valid & bursts.ready),
             answers.w_en.eq(issue),
             answers.w_data.eq(bursts.payload.tag),
@@ -126,7 +130,7 @@ class StoreUnit(wiring.Component):
             m.d.sync += self.aw.valid.eq(0)
 
     def _read(self, m, rows, beats, *, halt, reading):
-        """Beats of the rows from the buffer into `beats`; after a halt beats without a read, for the bursts that are owed them."""
+        """Beats of the rows from the buffer into `beats`; after a halt without reading, for the bursts still owed."""
         config, row = self.config, rows.payload
         low, cut = exact_log2(config.dram_words), exact_log2(config.burst_beats)
         step, phase, last = Signal(16), Signal(cut), Signal()
@@ -163,7 +167,8 @@ class StoreUnit(wiring.Component):
         # mask and end travel beside the read
         valid, about = granted, Cat(mask, end)
         for cycle in range(1, GLB_READ_LATENCY + 1):
-            valid_next, about_next = Signal(name=f"valid{cycle}"), Signal.like(about, name=f"about{cycle}", reset_less=True)
+            valid_next = Signal(name=f"valid{cycle}")
+            about_next = Signal.like(about, name=f"about{cycle}", reset_less=True)
             m.d.sync += [valid_next.eq(valid), about_next.eq(about)]
             valid, about = valid_next, about_next
         m.d.comb += [beats.w_en.eq(valid), beats.w_data.eq(Cat(self.act_read.data, about))]

@@ -6,6 +6,7 @@ import pytest
 from amaranth.sim import Simulator
 from rowcast.config import Config
 from rowcast.dma_burst import BurstSplitter, split_bursts
+from rowcast.registers import Error
 
 CONFIGS = {
     "base": Config(),
@@ -14,6 +15,10 @@ CONFIGS = {
     "wide": Config(dram_bytes=64, act_banks=8, burst_beats=64, address_width=64),
     "narrow": Config(dram_bytes=32, burst_beats=16, address_width=20),
 }
+
+
+def splitter(config):
+    return BurstSplitter(config, tag=8, window_error=Error.READ_WINDOW)
 
 
 def run(dut, rows, *, base=0, window, stall=0.0, limit=9000):
@@ -37,7 +42,9 @@ def run(dut, rows, *, base=0, window, stall=0.0, limit=9000):
         for cycle in range(limit):
             ready = rng.random() >= stall
             ctx.set(dut.o.ready, ready)
-            _, _, valid, burst, bad, bad_tag = await ctx.tick().sample(dut.o.valid, dut.o.payload, dut.fault, dut.fault_tag)
+            _, _, valid, burst, bad, bad_tag = await ctx.tick().sample(
+                dut.o.valid, dut.o.payload, dut.fault, dut.fault_tag
+            )
             now = (burst.addr, burst.len + 1, burst.last, burst.tag) if valid else None
             assert stand is None or now == stand
             stand = None if ready else now
@@ -65,7 +72,7 @@ def test_twin(name, stall):
     base = 5 * config.dram_bytes
     top = (1 << 20) // config.dram_bytes - 1100
     rows = [(rng.randrange(top), rng.choice((1, 2, 3, 32, 33, 150, 300))) for _ in range(40)]
-    bursts, fault = run(BurstSplitter(config, tag=8), rows, base=base, window=(0, (1 << 20) - 1), stall=stall)
+    bursts, fault = run(splitter(config), rows, base=base, window=(0, (1 << 20) - 1), stall=stall)
     expected = []
     for tag, (beat, beats) in enumerate(rows):
         pieces = split_bursts(config, address=base + beat * config.dram_bytes, beats=beats)
@@ -85,7 +92,7 @@ def test_twin(name, stall):
     ((1 << 29) - 1, 20, False), ((1 << 29) + 16, 8, False), ((1 << 32) + 16, 8, False), ((1 << 33) - 1, 40, False),
 ])  # fmt: skip
 def test_window(beat, beats, inside):
-    bursts, fault = run(BurstSplitter(CONFIGS["base"], tag=1), [(beat, beats)], window=(16 * 8, 64 * 8))
+    bursts, fault = run(splitter(CONFIGS["base"]), [(beat, beats)], window=(16 * 8, 64 * 8))
     assert (fault is None) == inside
     assert bool(bursts) == inside
 
@@ -96,10 +103,10 @@ def test_window(beat, beats, inside):
 ])  # fmt: skip
 def test_window_in_mid_beat(window, inside):
     """A row of the one beat [120, 128)."""
-    assert (run(BurstSplitter(CONFIGS["base"], tag=1), [(15, 1)], window=window)[1] is None) == inside
+    assert (run(splitter(CONFIGS["base"]), [(15, 1)], window=window)[1] is None) == inside
 
 
 def test_nothing_follows_a_fault():
-    dut = BurstSplitter(CONFIGS["base"], tag=8)
+    dut = splitter(CONFIGS["base"])
     bursts, fault = run(dut, [(0, 4), (100, 4), (0, 4)], window=(0, 256))
     assert fault == 1 and [tag for *_, tag in bursts] == [0]
