@@ -1,8 +1,8 @@
 """The integer graph: what the compiler maps and the golden evaluates.  Every node has exact integer semantics.
 
-All tensors are int8, NHWC ([N, H, W, C]) or [N, C]; N, the batch, is free.  A node holds everything that its result depends on
-(weights, multipliers, tables) but the zero points of the tensors it takes.  Nodes name tensors; the graph has the tensors,
-checks every node against them, and infers the shapes that are left out:
+All tensors are int8, NHWC ([N, H, W, C]) or [N, C]; N, the batch, is free.  A node holds everything that its result
+depends on (weights, multipliers, tables) but the zero points of the tensors it takes.  Nodes name tensors; the graph
+has the tensors, checks every node against them, and infers the shapes that are left out:
 
 >>> pool = MaxPool(name="pool", inputs=("image",), output="small", window=(2, 2), stride=(2, 2))
 >>> tensors = [Tensor("image", (1, 8, 8, 4), zero_point=-128), Tensor("small", zero_point=-128)]
@@ -86,13 +86,16 @@ def _frozen(value, dtype, what, ndim):
 class Requantisation:
     """How an int32 accumulator becomes int8.
 
-        y = clamp(requantise(acc, multiplier[m], shift[m]) + zero_point, low, high), then table[y + 128] if there is a table
+        y = clamp(requantise(acc, multiplier[m], shift[m]) + zero_point, low, high)
+
+    and then table[y + 128] if there is a table.
 
     Parameters
     ----------
     mode : "tflite", "onnx" or "single": the rounding, `golden.requantise.requantise_tflite` and so on.
     multiplier : int32 [M], or [1] for all channels; from 0 to 2**31 - 1 ("onnx": 2**24 - 1).
-    shift : int32, same shape, right.  The real scale is multiplier * 2**-(31 + shift) for "tflite", multiplier * 2**-shift else.
+    shift : int32, same shape, right.  The real scale is multiplier * 2**-(31 + shift) for "tflite", else
+        multiplier * 2**-shift.
     zero_point : added after scaling; of the output tensor, or of the table's argument.
     low, high : clamp.
     table : int8 [256], entry y + 128 is the result for y, or None.
@@ -231,11 +234,13 @@ def _window_size(tensor, kernel, stride, dilation, padding):
 
 def _check_entries(post, allowed):
     if len(post.multiplier) not in allowed:
-        raise GraphError(f"post.multiplier must have {' or '.join(map(str, allowed))} entries, not {len(post.multiplier)}")
+        raise GraphError(
+            f"post.multiplier must have {' or '.join(map(str, allowed))} entries, not {len(post.multiplier)}"
+        )
 
 
 def _check_acc(tensor, weights, bias):
-    """The int32 accumulator must not overflow, whatever the input: |x - zx| is at most 255 and the weights are known."""
+    """The int32 accumulator must not overflow, whatever the input: |x - zx| is bounded and the weights are known."""
     furthest = max(127 - tensor.zero_point, 128 + tensor.zero_point)
     largest_bias = int(np.abs(bias.astype(np.int64)).max())
     if weights[0].size * 128 * furthest + largest_bias < ACC_LIMIT:  # the usual case, without a look at every weight
@@ -243,7 +248,9 @@ def _check_acc(tensor, weights, bias):
     sums = np.abs(weights.reshape(len(weights), -1).astype(np.int64)).sum(axis=1)
     worst = int((sums * furthest + np.abs(bias.astype(np.int64))).max())
     if worst >= ACC_LIMIT:
-        raise GraphError(f"the accumulator can reach {worst}, more than int32 holds: split the layer or use smaller weights")
+        raise GraphError(
+            f"the accumulator can reach {worst}, more than int32 holds: split the layer or use smaller weights"
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -291,7 +298,9 @@ class Conv(Node):
         sizes = _window_size(tensor, self.kernel, self.stride, self.dilation, self.padding)
         channels, filters = tensor.shape[3], len(self.weights)
         if self.groups < 1 or channels % self.groups or filters % self.groups:
-            raise GraphError(f"groups must divide input channels ({channels}) and filters ({filters}), not {self.groups!r}")
+            raise GraphError(
+                f"groups must divide input channels ({channels}) and filters ({filters}), not {self.groups!r}"
+            )
         if self.weights.shape[3] != channels // self.groups:
             raise GraphError(
                 f"weights must be [M, R, S, {channels // self.groups}] for input {tensor.name!r} {tensor.shape} in "
@@ -303,7 +312,9 @@ class Conv(Node):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FullyConnected(Node):
-    """acc[n, m] = bias[m] + sum over k of (x[n, k] - zx) * weights[m, k], then `post`; NHWC inputs are flattened in that order.
+    """acc[n, m] = bias[m] + sum over k of (x[n, k] - zx) * weights[m, k], then `post`.
+
+    An NHWC input is flattened in that order.
 
     Parameters
     ----------
@@ -327,7 +338,8 @@ class FullyConnected(Node):
     def _infer_shape(self, tensor):
         if self.weights.shape[1] != tensor.features:
             raise GraphError(
-                f"weights must be [M, {tensor.features}] for input {tensor.name!r} {tensor.shape}, not {self.weights.shape}"
+                f"weights must be [M, {tensor.features}] for input {tensor.name!r} {tensor.shape}, "
+                f"not {self.weights.shape}"
             )
         _check_acc(tensor, self.weights, self.bias)
         return (tensor.shape[0], len(self.weights))
@@ -356,7 +368,9 @@ class _Pool(Node):
             tensor.shape[1:3], sizes, self.window, self.stride, self.padding
         ):
             if before >= window or (outputs - 1) * stride - before >= size:
-                raise GraphError(f"padding {self.padding} leaves a window of {self.window} without a pixel of {tensor.shape}")
+                raise GraphError(
+                    f"padding {self.padding} leaves a window of {self.window} without a pixel of {tensor.shape}"
+                )
         return (tensor.shape[0], *sizes, tensor.shape[3])
 
 
@@ -377,8 +391,8 @@ class MaxPool(_Pool):
 class AveragePool(_Pool):
     """The average of each window's n pixels inside the ifmap.
 
-    Without `post`, TFLite's: acc = sum of x, y = (acc > 0 ? acc + n / 2 : acc - n / 2) / n with truncating divisions, then the
-    clamp, then the table; the output has the input's scale and zero point.
+    Without `post`, TFLite's: acc = sum of x, y = (acc > 0 ? acc + n / 2 : acc - n / 2) / n with truncating divisions,
+    then the clamp, then the table; the output has the input's scale and zero point.
     With `post`: acc = sum of (x - zx), then `post`, whose multiplier contains 1 / n.
 
     Parameters
@@ -396,7 +410,9 @@ class AveragePool(_Pool):
         pixels = math.prod(self.window)
         _check_entries(self.post, (1, pixels))
         if len(self.post.multiplier) != pixels and np.any(self.padding):
-            raise GraphError(f"post.multiplier must have {pixels} entries, not 1: windows at the padding have fewer pixels")
+            raise GraphError(
+                f"post.multiplier must have {pixels} entries, not 1: windows at the padding have fewer pixels"
+            )
         if (self.low, self.high) != (-128, 127) or self.table is not None:
             raise GraphError("clamp and table must be given in post, not beside it")
 
@@ -405,8 +421,8 @@ class AveragePool(_Pool):
 class Elementwise(Node):
     """Two tensors of one shape, element by element.
 
-    "add", "mul": acc = table_a[a + 128] (+ or *) table_b[b + 128], then `post`.  The tables hold zero point, scale and rounding
-    of each operand exactly, whatever the runtime: see `tflite_add`.
+    "add", "mul": acc = table_a[a + 128] (+ or *) table_b[b + 128], then `post`.  The tables hold zero point, scale and
+    rounding of each operand exactly, whatever the runtime: see `tflite_add`.
     "max": max(a, b), then the clamp, then the table; both inputs have the output's scale and zero point.
 
     Parameters
@@ -484,7 +500,9 @@ class Reshape(Node):
     def _infer_shape(self, tensor):
         shape = (tensor.features,) if self.shape is None else tuple(self.shape)
         if math.prod(shape) != tensor.features:
-            raise GraphError(f"shape must have the {tensor.features} elements of {tensor.name!r} {tensor.shape}, not {shape}")
+            raise GraphError(
+                f"shape must have the {tensor.features} elements of {tensor.name!r} {tensor.shape}, not {shape}"
+            )
         return (tensor.shape[0], *shape)
 
 
@@ -536,7 +554,8 @@ def _tflite_post(scale, output, clamp):
 def tflite_add(*, name, a, b, output, **clamp):
     """TFLite ADD (`reference_integer_ops/add.h`) as an `Elementwise`.
 
-    Each operand is shifted left by 20 and requantised to twice the larger input scale; the sum is requantised to the output's.
+    Each operand is shifted left by 20 and requantised to twice the larger input scale; the sum is requantised to the
+    output's.
 
     Parameters
     ----------
@@ -552,12 +571,21 @@ def tflite_add(*, name, a, b, output, **clamp):
 
     post = _tflite_post(twice / ((1 << TFLITE_ADD_SHIFT) * _scale(output)), output, clamp)
     return Elementwise(
-        name=name, inputs=(a.name, b.name), output=output.name, kind="add", table_a=operand(a), table_b=operand(b), post=post
+        name=name,
+        inputs=(a.name, b.name),
+        output=output.name,
+        kind="add",
+        table_a=operand(a),
+        table_b=operand(b),
+        post=post,
     )
 
 
 def tflite_mul(*, name, a, b, output, **clamp):
-    """TFLite MUL as an `Elementwise`: (a - za) * (b - zb), requantised by sa * sb / sy.  Parameters as in `tflite_add`."""
+    """TFLite MUL as an `Elementwise`: (a - za) * (b - zb), requantised by sa * sb / sy.
+
+    Parameters as in `tflite_add`.
+    """
     post = _tflite_post(_scale(a) * _scale(b) / _scale(output), output, clamp)
     return Elementwise(
         name=name, inputs=(a.name, b.name), output=output.name, kind="mul",
@@ -586,7 +614,8 @@ class Graph:
     Raises
     ------
     GraphError
-        A name is used twice or not at all, a node takes a tensor that nothing before it makes, a shape is not the inferred one.
+        A name is used twice or not at all, a node takes a tensor that nothing before it makes, a shape is not the
+        inferred one.
     """
 
     name: str

@@ -45,7 +45,9 @@ def slow_pool(x, reduce, *, window, stride, padding):
     columns = windows(x.shape[2], window[1], stride[1], 1, padding[1])
     result = np.zeros((len(x), len(rows), len(columns), x.shape[3]), np.int64)
     for n, e, f, c in itertools.product(*map(range, result.shape)):
-        result[n, e, f, c] = reduce([int(x[n, y, column, c]) for (_, y), (_, column) in itertools.product(rows[e], columns[f])])
+        result[n, e, f, c] = reduce(
+            [int(x[n, y, column, c]) for (_, y), (_, column) in itertools.product(rows[e], columns[f])]
+        )
     return result
 
 
@@ -84,7 +86,13 @@ def random_post(rng, entries, scale, *, mode="tflite", table=None):
         shift = shift + 31
     low, high = sorted(rng.integers(-128, 128, 2).tolist())
     return g.Requantisation(
-        mode=mode, multiplier=multiplier, shift=shift, zero_point=int(rng.integers(-128, 128)), low=low, high=high, table=table
+        mode=mode,
+        multiplier=multiplier,
+        shift=shift,
+        zero_point=int(rng.integers(-128, 128)),
+        low=low,
+        high=high,
+        table=table,
     )
 
 
@@ -182,11 +190,15 @@ def test_fully_connected(shape):
         name="f", inputs=("x",), output="y", weights=weights, bias=bias, post=random_post(rng, 4, 2**-9)
     )
     acc = [
-        [int(b) + sum((int(v) - 9) * int(w) for v, w in zip(item.ravel(), row)) for row, b in zip(weights, bias)] for item in x
+        [int(b) + sum((int(v) - 9) * int(w) for v, w in zip(item.ravel(), row)) for row, b in zip(weights, bias)]
+        for item in x
     ]
     p = node.post
     expected = [
-        [min(max(slow_multiply(a, int(k), int(s)) + p.zero_point, p.low), p.high) for a, k, s in zip(row, p.multiplier, p.shift)]
+        [
+            min(max(slow_multiply(a, int(k), int(s)) + p.zero_point, p.low), p.high)
+            for a, k, s in zip(row, p.multiplier, p.shift)
+        ]
         for row in acc
     ]
     same(evaluate(one_node(node, g.Tensor("x", shape, 9)), {"x": x})["y"], np.array(expected), shape)
@@ -213,7 +225,11 @@ def test_pooling(seed):
     for kind, reduce in ((g.MaxPool, max), (g.AveragePool, slow_average)):
         node = kind(**names, low=low, high=high, table=table)
         expected = table[np.clip(slow_pool(x, reduce, **settings), low, high) + 128]
-        same(evaluate(one_node(node, tensor), {"x": x})["y"], expected, f"seed {seed}, {kind.__name__}, {x.shape}, {settings}")
+        same(
+            evaluate(one_node(node, tensor), {"x": x})["y"],
+            expected,
+            f"seed {seed}, {kind.__name__}, {x.shape}, {settings}",
+        )
 
     pixels = int(window.prod())
     post = random_post(rng, pixels, 2**-2)

@@ -52,7 +52,7 @@ def test_tensors_are_alive(values):
 
 
 def test_model_uses_its_ranges():
-    """Weights reach the end of the int8 range in every filter; multipliers are normalised, one a filter; tanh is odd."""
+    """Weights reach the end of the int8 range in every filter; multipliers are normalised, one a filter; tanh rises."""
     for node in zoo.lenet5().nodes:
         if node.name in ("S2", "S4"):
             continue
@@ -60,4 +60,6 @@ def test_model_uses_its_ranges():
         assert (largest == 127).all(), node.name
         assert node.post.multiplier.shape == (len(node.weights),) and node.post.multiplier.min() >= 1 << 30
         if node.name != "OUT":
-            assert (np.diff(node.post.table.astype(int)) >= 0).all() and len(np.unique(node.post.table)) > 100, node.name
+            assert (np.diff(node.post.table.astype(int)) >= 0).all() and len(np.unique(node.post.table)) > 100, (
+                node.name
+            )

@@ -1,9 +1,11 @@
 """Convolution and fully connected layers: exact accumulators, at the speed of floating-point BLAS.
 
-float32 arithmetic on integers is exact as long as no partial sum, in whatever order, passes 2^24.  So the dot products are
-cut into pieces so short that int8 weights at their extremes stay below, and the pieces are added in float64, exact to 2^53.
-That is twice as fast as float64 throughout, and never looks at the data to decide.
+float32 arithmetic on integers is exact as long as no partial sum, in whatever order, passes 2^24.  So the dot products
+are cut into pieces so short that int8 weights at their extremes stay below, and the pieces are added in float64, exact
+to 2^53.  That is twice as fast as float64 throughout, and never looks at the data to decide.
 """
+
+import itertools
 
 import numpy as np
 
@@ -18,7 +20,7 @@ def _pieces(length, zero_point):
     longest = ((1 << 24) - 1) // (furthest * 128)
     count = -(-length // longest)
     edges = [length * i // count for i in range(count + 1)]
-    return [slice(*edge) for edge in zip(edges, edges[1:])]
+    return [slice(*edge) for edge in itertools.pairwise(edges)]
 
 
 def _product(left, pieces, filters):
@@ -54,8 +56,10 @@ def fully_connected(x, zero_point, weights, bias):
 
 
 def convolution(x, zero_point, weights, bias, *, stride, dilation, padding, groups):
-    """acc[n, e, f, m] = bias[m] + sum over r, s, c of (x[n, e * sy + r * dy - top, f * sx + s * dx - left, g * C' + c] - zero_point)
-    * weights[m, r, s, c], with C' = C / groups and g = m * groups // M; x is zero_point outside.
+    """acc[n, e, f, m] = bias[m] + sum over r, s, c of (pixel - zero_point) * weights[m, r, s, c].
+
+    pixel = x[n, e * sy + r * dy - top, f * sx + s * dx - left, g * C' + c] or, outside of x, zero_point;
+    C' = C / groups and g = m * groups // M.
 
     Parameters
     ----------
@@ -116,11 +120,13 @@ def _dense(x, zero_point, weights, stride, dilation, padding):
 
 
 def _depthwise(x, zero_point, weights, stride, dilation, padding):
-    """One input channel to a filter: a product a tap, no matrix in it.  Filters m of a channel c are c * M / C and on."""
+    """One input channel to a filter: a product a tap, no matrix in it.  Channel c has the filters from c * M / C on."""
     filters, *kernel, _ = weights.shape
     multiple = filters // x.shape[3]
     windows = _windows(_centred(x, zero_point, padding, np.int32), kernel, stride, dilation)
-    acc = np.zeros((*windows.shape[:3], filters), np.int32)  # R * S products of 255 * 128: the graph has checked the sum
+    acc = np.zeros(
+        (*windows.shape[:3], filters), np.int32
+    )  # R * S products of 255 * 128: the graph has checked the sum
     for r in range(kernel[0]):
         for s in range(kernel[1]):
             tap = windows[:, :, :, r, s]

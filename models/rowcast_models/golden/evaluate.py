@@ -17,7 +17,8 @@ def evaluate(graph, inputs, *, progress=None):
     Parameters
     ----------
     graph : `rowcast_models.graph.Graph`.
-    inputs : int8 array by name of the graph's inputs.  The first axis, the batch, may differ from the graph's, in all alike.
+    inputs : int8 array by name of the graph's inputs.  The first axis, the batch, may differ from the graph's, in all
+        alike.
     progress : called with each node before it is evaluated.
 
     Returns
@@ -37,10 +38,12 @@ def evaluate(graph, inputs, *, progress=None):
         if array.dtype != np.int8:
             raise ValueError(f"input {name!r} must be int8, not {array.dtype}")
         if array.shape[1:] != shape[1:] or array.ndim != len(shape):
-            raise ValueError(f"input {name!r} must have shape (any, {', '.join(map(str, shape[1:]))}), not {array.shape}")
+            raise ValueError(
+                f"input {name!r} must have shape (any, {', '.join(map(str, shape[1:]))}), not {array.shape}"
+            )
         values[name] = array
     if len({len(array) for array in values.values()}) > 1:
-        raise ValueError(f"inputs must have one batch, not {({name: len(a) for name, a in values.items()})}")
+        raise ValueError(f"inputs must have one batch, not { ({name: len(a) for name, a in values.items()}) }")
     for node in graph.nodes:
         if progress:
             progress(node)
@@ -96,7 +99,15 @@ def _average_pool(node, zero_point, x):
     post = node.post
     entry = np.minimum(count, len(post.multiplier)) - 1  # one multiplier: for all windows
     return postprocess(
-        acc, 0, post.multiplier[entry], post.shift[entry], post.post_mode, post.zero_point, post.low, post.high, post.table
+        acc,
+        0,
+        post.multiplier[entry],
+        post.shift[entry],
+        post.post_mode,
+        post.zero_point,
+        post.low,
+        post.high,
+        post.table,
     )
 
 

@@ -40,7 +40,9 @@ def max_pool(x, *, window, stride, padding):
 
 
 def sum_pool(x, *, window, stride, padding, zero_point=0):
-    """The sum of (x - zero_point) over each window's pixels inside the ifmap, and their number.  Parameters as in `max_pool`.
+    """The sum of (x - zero_point) over each window's pixels inside the ifmap, and their number.
+
+    Parameters as in `max_pool`.
 
     Returns
     -------

@@ -29,15 +29,15 @@ def digits():
 
 
 def lenet5(path=DATA / "lenet5_int8.npz", *, batch=1):
-    """The integer graph of LeNet-5: input "image" [N, 28, 28, 1], output "OUT" [N, 10], logits; the largest is the digit.
+    """The integer graph of LeNet-5: input "image" [N, 28, 28, 1], output "OUT" [N, 10]: logits, largest for the digit.
 
     tanh is the table of the layer before it.  416,520 MACs an image.
 
     Parameters
     ----------
-    path : npz file with, for each layer L of C1, C3, C5, F6 and OUT: `L.weights` int8 [M, R, S, C] or [M, K], `L.bias` int32
-        [M], `L.multiplier` int32 [M], `L.shift` int8 [M], `L.zero_point` and `L.scale` of the sums, and `L.table` int8
-        [256], which OUT has not.
+    path : npz file with, for each layer L of C1, C3, C5, F6 and OUT: `L.weights` int8 [M, R, S, C] or [M, K], `L.bias`
+        int32 [M], `L.multiplier` int32 [M], `L.shift` int8 [M], `L.zero_point` and `L.scale` of the sums, and `L.table`
+        int8 [256], which OUT has not.
     batch : N of the tensors' shapes.
     """
     with np.load(path) as file:
@@ -48,7 +48,13 @@ def lenet5(path=DATA / "lenet5_int8.npz", *, batch=1):
             mode="tflite", multiplier=arrays[f"{name}.multiplier"], shift=arrays[f"{name}.shift"],
             zero_point=int(arrays[f"{name}.zero_point"]), table=arrays.get(f"{name}.table"),
         )  # fmt: skip
-        return {"name": name, "output": name, "weights": arrays[f"{name}.weights"], "bias": arrays[f"{name}.bias"], "post": post}
+        return {
+            "name": name,
+            "output": name,
+            "weights": arrays[f"{name}.weights"],
+            "bias": arrays[f"{name}.bias"],
+            "post": post,
+        }
 
     halve = {"window": (2, 2), "stride": (2, 2)}
     nodes = (
