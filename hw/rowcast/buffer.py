@@ -27,10 +27,13 @@ class BankedMemory(wiring.Component):
     levels of logic, because it does not depend on other grants.  Reads and writes never wait for each other.
 
     A read of n words starts at any word and has its data GLB_READ_LATENCY (3) cycles after the cycle of its grant, for
-    one cycle: block RAM, flip-flop, selection.  It wraps at the end of the memory.  A write of n words starts at a
+    one cycle: address register, block RAM, flip-flop; the selection after that is combinational.  It wraps at the end of the memory.  A write of n words starts at a
     multiple of n, needs only the banks of its masked words, and is seen by reads that are granted from the next cycle
     on.  Reading a word in the cycle in which it is written gives an undefined word.  Address bits above the memory are
     ignored: clients check their range.
+
+    The registers before the banks are there for speed: 64 block RAMs stand in columns all over the die, so that an
+    arbitrated address needs a cycle of its own to reach them (measured on an LFE5U-85F-6).
 
     Selection costs no multiplexer: the flip-flops after the banks, one set for each read client, are cleared where the
     client did not ask (a flip-flop's reset is free), so that the banks are merely ORed, and rotated if n > 1.
@@ -132,17 +135,20 @@ class BankedMemory(wiring.Component):
             address = rows[-1][b]
             for want, row in reversed(list(zip(wants[:-1], rows[:-1], strict=True))):
                 address = Mux(want[b], row[b], address)
-            m.d.comb += ram.read_address.eq(address)
+            read_address = Signal(self.row_bits, name=f"read_address{b}", reset_less=True)
+            m.d.sync += read_address.eq(address)
+            m.d.comb += ram.read_address.eq(read_address)
         self._arbitrate(m, self.reads, wants, self.read_count)
 
     def _select(self, m, rams, port, n, want, k):
-        """The words of read client k, from the banks' data (cycle 1) through its flip-flops (2) to `data` (3)."""
+        """The words of read client k: address (cycle 1), the banks' data (2), its flip-flops and selection (3)."""
         want_1 = Signal(self.banks, name=f"read_want{k}_1", reset_less=True)
-        m.d.sync += want_1.eq(want)
+        want_2 = Signal(self.banks, name=f"read_want{k}_2", reset_less=True)
+        m.d.sync += [want_1.eq(want), want_2.eq(want_1)]
         held = [Signal(self.word_bits, name=f"read_word{k}_{b}", reset_less=True) for b in range(self.banks)]
         for b, ram in enumerate(rams):
             # With all banks in every access there is nothing to clear.
-            m.d.sync += held[b].eq(ram.read_data if n == self.banks else Mux(want_1[b], ram.read_data, 0))
+            m.d.sync += held[b].eq(ram.read_data if n == self.banks else Mux(want_2[b], ram.read_data, 0))
         # n consecutive banks differ modulo n, so at most one bank of each residue is not cleared.
         words = [Signal(self.word_bits, name=f"read_residue{k}_{i}") for i in range(n)]
         for i, word in enumerate(words):
@@ -152,16 +158,15 @@ class BankedMemory(wiring.Component):
             start = Signal(ceil_log2(n), name=f"read_start{k}")
             start_1 = Signal.like(start, name=f"read_start{k}_1", reset_less=True)
             start_2 = Signal.like(start, name=f"read_start{k}_2", reset_less=True)
+            start_3 = Signal.like(start, name=f"read_start{k}_3", reset_less=True)
             m.d.comb += start.eq(port.address)
-            m.d.sync += [start_1.eq(start), start_2.eq(start_1)]
+            m.d.sync += [start_1.eq(start), start_2.eq(start_1), start_3.eq(start_2)]
             data = Signal(self.word_bits * n, name=f"read_rotated{k}")
-            with m.Switch(start_2):
+            with m.Switch(start_3):
                 for turn in range(n):
                     with m.Case(turn):
                         m.d.comb += data.eq(Cat(words[turn:], words[:turn]))
-        output = Signal(self.word_bits * n, name=f"read_output{k}", reset_less=True)
-        m.d.sync += output.eq(data)
-        m.d.comb += port.data.eq(output)
+        m.d.comb += port.data.eq(data)
 
     def _elaborate_writes(self, m, rams):
         wants = []
@@ -179,10 +184,18 @@ class BankedMemory(wiring.Component):
                 client_row, client_data = self._write_of(client, b)
                 want = client[2]
                 row, data = Mux(want[b], client_row, row), Mux(want[b], client_data, data)
+            write_address = Signal(self.row_bits, name=f"write_address{b}", reset_less=True)
+            write_data = Signal(self.word_bits, name=f"write_data{b}", reset_less=True)
+            write_enable = Signal(name=f"write_enable{b}")
+            m.d.sync += [
+                write_address.eq(row),
+                write_data.eq(data),
+                write_enable.eq(reduce(or_, (want[b] & port.grant for port, _, want in clients))),
+            ]
             m.d.comb += [
-                ram.write_address.eq(row),
-                ram.write_data.eq(data),
-                ram.write_enable.eq(reduce(or_, (want[b] & port.grant for port, _, want in clients))),
+                ram.write_address.eq(write_address),
+                ram.write_data.eq(write_data),
+                ram.write_enable.eq(write_enable),
             ]
         self._arbitrate(m, self.writes, wants, self.write_count)
 
