@@ -161,7 +161,7 @@ class ReadArbiter(wiring.Component):
     An address takes 1 cycle, one a cycle; a beat takes 1 cycle, one a cycle, through two places that also keep
     `r.ready` from depending on `r.valid` or `r.payload` within a cycle (AXI allows no path from input to output).  A
     beat at the front that its client does not take blocks the other client's beats: fetch asks only for what it has
-    room for. Payload and `valid` of `ar` stay until `ready`.  Reset it only while no read of either client is under
+    room for.  Payload and `valid` of `ar` stay until `ready`.  Reset it only while no read of either client is under
     way.
 
     Members

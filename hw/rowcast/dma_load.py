@@ -24,7 +24,7 @@ class LoadUnit(wiring.Component):
     for PARAM the words of the beats go out one by one.
 
     Every beat taken is written one cycle later at the earliest, so `r.ready` waits for no more than the memories on
-    chip. After an error, or `stop`, no further address is put up (one that already stands stays until it is taken), and
+    chip.  After an error, or `stop`, no further address is put up (one that already stands stays until it is taken), and
     what arrives is taken and dropped.  Reset it only with `idle` and `stop` (or `error.valid`) both high: no address
     stands then, no beat is owed, and none will be.
 

@@ -97,7 +97,7 @@ class Bench:
         self.dut, self.reset = LoadUnit(config), Signal()
         self.queue, self.writes, self.signals, self.bursts, self.beat_cycles = deque(), [], [], [], []
         self.pending, self.cycle, self.beat = deque(), 0, None
-        self.stand, self.offered = None, False
+        self.stand, self.offered, self.refuse = None, False, False
 
     def run(self, body):
         m = Module()
@@ -128,8 +128,9 @@ class Bench:
             ctx.set(dut.i.payload, self.queue[0])
         ctx.set(dut.i.valid, offer)
         ctx.set(dut.r.valid, self.beat is not None)
-        for signal in (dut.ar.ready, dut.act_write.grant, dut.filter_write.grant, dut.param.ready):
-            ctx.set(signal, go())
+        ctx.set(dut.ar.ready, go())
+        for signal in (dut.act_write.grant, dut.filter_write.grant, dut.param.ready):
+            ctx.set(signal, go() and not self.refuse)
         port = ctx.get(dut.act_write.grant), ctx.get(dut.filter_write.grant)
         (
             _, _, i_ready, ar_valid, ar_ready, ar, r_ready, act, act_at, act_data, act_mask, fil, fil_at, fil_data,
@@ -346,7 +347,7 @@ async def reset_and_load(bench, ctx):
     ctx.set(bench.dut.stop, 0)
     ctx.set(bench.reset, 1)
     bench.queue.clear()
-    bench.offered = False
+    bench.offered, bench.refuse = False, False
     await bench.step(ctx)
     ctx.set(bench.reset, 0)
     bench.writes.clear()
@@ -376,9 +377,10 @@ def test_bad_response(stall):
     bench.run(body)
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_stop(seed):
-    """After `stop`: no new address, all that was asked for is taken, idle stays."""
+@pytest.mark.parametrize("no_grant", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_stop(seed, no_grant):
+    """After `stop`: no new address, all that was asked for is taken even if no memory takes a write, idle stays."""
     rng = random.Random(seed)
     bench = Bench(Config(burst_beats=4, **OTHER), seed=seed, stall=rng.choice((0.0, 0.5)), latency=rng.choice((1, 20)))
     for i in range(10):
@@ -388,6 +390,7 @@ def test_stop(seed):
         for _ in range(rng.randrange(8, 80)):
             await bench.step(ctx)
         ctx.set(bench.dut.stop, 1)
+        bench.refuse = no_grant
         standing = ctx.get(bench.dut.ar.valid)
         bursts, idle = len(bench.bursts), False
         for _ in range(150):
