@@ -347,7 +347,7 @@ class ComputeUnit(wiring.Component):
                 "drain_ready": Out(1),
                 "drain_block": Out(1),
                 "control": Out(control),
-                "cause": Out(range(len(CAUSES))),
+                "cause": Out(range(len(CAUSES)), init=CAUSES.index("instruction")),
                 "mac_cycle": Out(1),
             }
         )
