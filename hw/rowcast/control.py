@@ -23,12 +23,12 @@ class ControlUnit(wiring.Component):
       error ends the run otherwise; of errors in the same cycle the lowest number counts.
     - Stopping: `stop` is up; when `axi_idle` has been up for QUIET_CYCLES the engine halts: `error`.
     - Halted: `stop` stays up and all state is held for inspection.  Only a soft reset leaves this state.
-    - Resetting, after `soft_reset` at any time: `stop` is up until `axi_idle` has been up for QUIET_CYCLES, then `clear`
-      for CLEAR_CYCLES; then idle, with neither `done` nor `error`.  A memory that never answers keeps the engine here.
-      For an idle engine this is harmless.
+    - Resetting, after `soft_reset` at any time: `stop` is up until `axi_idle` has been up for QUIET_CYCLES, then
+      `clear` for CLEAR_CYCLES; then idle, with neither `done` nor `error`.  A memory that never answers keeps the
+      engine here.  For an idle engine this is harmless.
 
-    `start` counts only in the idle state (also with `done` up), and not together with `soft_reset`.  So after an error a
-    start needs a soft reset first.  Of reports while no run is on none counts.
+    `start` counts only in the idle state (also with `done` up), and not together with `soft_reset`.  So after an error
+    a start needs a soft reset first.  Error reports count only during a run.
 
     Parameters
     ----------

@@ -38,9 +38,9 @@ def _add(value, step):
 class Counters(wiring.Component):
     """All counters of `registers.COUNTERS`, each `counter_width` bits, in one memory with one adder.
 
-    A small counter collects the events of each; one of them after the other is added to the memory and starts again, all
-    of them in `len(COUNTERS)` cycles.  A read waits until its counter's turn and takes the sum of that turn, so it is
-    exact: all events before the cycle of `read` are in it.  Latency of a read: from 4 to `len(COUNTERS)` + 3 cycles.
+    A small counter collects the events of each; one of them after the other is added to the memory and starts again,
+    all of them in `len(COUNTERS)` cycles.  A read waits until its counter's turn and takes the sum of that turn, so it
+    is exact: all events before the cycle of `read` are in it.  Latency of a read: from 4 to `len(COUNTERS)` + 3 cycles.
     Counters wrap around.
 
     Parameters
@@ -155,12 +155,12 @@ class CauseEncoder(wiring.Component):
 
     - COMPUTE multiplies: computing.
     - COMPUTE waits for filters: load if FILTER's next instruction lacks a token of LOAD, else filters.
-    - COMPUTE waits for the ifmap: load if IFMAP's lacks one of LOAD; else, if it lacks one of POST: vector during a vector
-      run, drain otherwise; else ifmap.
-    - COMPUTE waits for a psum half: store if POST's next instruction lacks a token of STORE, load if it lacks one of LOAD,
-      else drain.
-    - COMPUTE has no instruction: vector during a vector run, else drain if POST is busy, load if LOAD is, store if STORE
-      is, else instruction.
+    - COMPUTE waits for the ifmap: load if IFMAP's lacks one of LOAD; else, if it lacks one of POST: vector during a
+      vector run, drain otherwise; else ifmap.
+    - COMPUTE waits for a psum half: store if POST's next instruction lacks a token of STORE, load if it lacks one of
+      LOAD, else drain.
+    - COMPUTE has no instruction: vector during a vector run, else drain if POST is busy, load if LOAD is, store if
+      STORE is, else instruction.
 
     The first of COMPUTE's reports that is up counts; with none it is as if COMPUTE had no instruction.
 
@@ -188,10 +188,11 @@ class CauseEncoder(wiring.Component):
     cause: Signal
 
     def __init__(self):
-        flags = ("computing", "wait_filter", "wait_ifmap", "wait_psum", "vector", "post_busy", "load_busy", "store_busy")
+        reports = ("computing", "wait_filter", "wait_ifmap", "wait_psum")
+        states = ("post_busy", "load_busy", "store_busy")
         super().__init__(
             {
-                **dict.fromkeys(flags, In(1)),
+                **dict.fromkeys((*reports, "vector", *states), In(1)),
                 "filter_missing": In(isa.TOKEN_UNITS),
                 "ifmap_missing": In(isa.TOKEN_UNITS),
                 "post_missing": In(isa.TOKEN_UNITS),

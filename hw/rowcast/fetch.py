@@ -30,15 +30,16 @@ def fetched_layout():
 class Fetch(wiring.Component):
     """Reads a program in bursts and gives out its instructions in order.
 
-    A burst ends at a multiple of its largest size (a power of two of at most 4 KiB), so none crosses a 4 KiB border.  It
-    is asked for only when the buffer has room for a whole one: `r` is always ready.  Two of the largest bursts fit the
-    buffer.  An instruction of several beats passes in as many cycles, any other one a cycle.  Nothing is read past the
+    A burst ends at a multiple of its largest size (a power of two of at most 4 KiB), so none crosses a 4 KiB border.
+    It is asked for only when the buffer has room for the largest one: `r` is always ready.  The buffer holds two of
+    them.  An instruction of several beats passes in as many cycles, any other one a cycle.  Nothing is read past the
     beat that holds the last of `program_length` instructions, nothing is given out after END.
 
-    Errors are precise: a fault of a beat that was read ahead counts only when the instruction that needs it is the next,
-    so that what stands after END does no harm.  PROGRAM: the instruction before the end of the program was not END, or
-    `program_length` is 0 or too large for an index.  READ_WINDOW: the instruction lies in a burst that is not inside
-    [`window_base`, `window_limit`).  READ_RESPONSE: the memory answered with an error.
+    Errors are precise: a fault of a beat that was read ahead counts only when the instruction that needs it is the
+    next, so that what stands after END does no harm.  PROGRAM: the last instruction was not END (reported two cycles
+    after it was taken, so that its own error comes first), or `program_length` is 0 or too large for an index.
+    READ_WINDOW: the instruction lies in a burst that is not inside [`window_base`, `window_limit`).  READ_RESPONSE: the
+    memory answered with an error.
 
     Parameters
     ----------
@@ -48,7 +49,8 @@ class Fetch(wiring.Component):
     -------
     start : strobe, only while `idle`; what was left in the buffer is dropped.
     stop : no further burst and no further instruction; what is under way is read and dropped.
-    program_base, program_length, window_base, window_limit : stable from `start` on; the base is a multiple of the beat.
+    program_base, program_length : byte address, a multiple of the beat; instructions.  Stable from `start` on.
+    window_base, window_limit : first byte that may be read, first one after; stable from `start` on.
     ar, r : bursts and their beats.
     o : instructions.
     idle : no burst is offered or under way.
@@ -92,12 +94,15 @@ class Fetch(wiring.Component):
         m = Module()
         m.submodules.bursts = bursts = _Bursts(self.config, self.buffer_beats, self.max_beats)
         m.submodules.assemble = assemble = _Assemble(self.config, self.buffer_beats)
-        transfer, finished = Signal(), Signal()  # `finished`: END was given out
+        transfer = Signal()
+        finished, exhausted = Signal(), Signal()  # END was given out; another one was the last
+        is_end = Signal()
         left = Signal(INDEX_BITS)  # instructions from the one offered to the end of the program
         quit = Signal()
         fits = self.program_length[INDEX_BITS:] == 0
         m.d.comb += [
-            quit.eq(self.stop | finished | self.error.valid),
+            quit.eq(self.stop | finished | exhausted | self.error.valid),
+            is_end.eq(self.o.payload.opcode == isa.FORMATS["END"].opcode),
             bursts.start.eq(self.start),
             bursts.stop.eq(quit),
             bursts.program_base.eq(self.program_base),
@@ -120,21 +125,23 @@ class Fetch(wiring.Component):
             self.o.valid.eq(assemble.valid),
             transfer.eq(assemble.valid & self.o.ready),
             assemble.taken.eq(transfer),
-            assemble.final.eq((left == 1) | (self.o.payload.opcode == isa.FORMATS["END"].opcode)),
+            assemble.final.eq((left == 1) | is_end),
         ]
         index = self.o.payload.index
         with m.If(self.start):
-            m.d.sync += [index.eq(0), left.eq(self.program_length), finished.eq(0)]
+            m.d.sync += [index.eq(0), left.eq(self.program_length), finished.eq(0), exhausted.eq(0)]
             with m.If(~fits | (self.program_length == 0)):
                 self._fail(m, Error.PROGRAM)
         with m.Elif(transfer):
             m.d.sync += left.eq(left - 1)
-            with m.If(self.o.payload.opcode == isa.FORMATS["END"].opcode):
+            with m.If(is_end):
                 m.d.sync += finished.eq(1)
             with m.Elif(left == 1):
-                self._fail(m, Error.PROGRAM)
+                m.d.sync += exhausted.eq(1)
             with m.Else():
                 m.d.sync += index.eq(index + 1)
+        with m.Elif(exhausted & ~self.error.valid & ~self.stop):
+            self._fail(m, Error.PROGRAM)
         with m.Elif(~quit & assemble.fault):
             self._fail(m, Error.READ_RESPONSE)
         with m.Elif(~quit & bursts.outside & bursts.idle & assemble.empty):

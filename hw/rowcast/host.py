@@ -30,13 +30,13 @@ class HostRegisters(wiring.Component):
     """The table `registers.REGISTERS` as an AXI4-Lite subordinate with 32 bits of data, and the interrupt.
 
     One write and one read at a time.  A write takes both its address and its data in the same cycle, when both are
-    offered, in whatever order they came.  Outputs do not depend on inputs within a cycle.  An access outside the table is
-    answered with SLVERR; writes to ro registers are ignored, wo registers read as 0; address bits 1..0 are ignored.
+    offered, in whatever order they came.  Outputs do not depend on inputs within a cycle.  An access outside the table
+    is answered with SLVERR; writes to ro registers are ignored, wo registers read as 0; address bits 1..0 are ignored.
     Bits beyond `address_width` are 0.
 
     A read of the low half of a counter fetches all of it from `Counters` and keeps it: the high half that is read next
-    belongs to it.  `irq` is up while a bit is set in both IRQ_STATUS and IRQ_ENABLE, one cycle late.  An event wins over
-    the host's clear in the same cycle.  A soft reset touches none of these registers.
+    belongs to it.  `irq` is up while a bit is set in both IRQ_STATUS and IRQ_ENABLE, one cycle late.  An event wins
+    over the host's clear in the same cycle.  A soft reset touches none of these registers.
 
     Parameters
     ----------

@@ -34,7 +34,8 @@ class Bench:
 
     def __init__(self, config, words, *, base, rng, stall=0.0, latency=0, fault=None, limit=None, window_base=0,
                  length=None):  # fmt: skip
-        self.config, self.words, self.base, self.rng, self.stall, self.latency = config, words, base, rng, stall, latency
+        self.config, self.words, self.base, self.rng = config, words, base, rng
+        self.stall, self.latency = stall, latency
         self.fault = fault  # byte address of a beat with an error response
         self.memory = bytearray(rng.randbytes(MEMORY_BYTES))
         for i, word in enumerate(words):
@@ -155,7 +156,7 @@ def test_program(dram_bytes, stall, length):
 
 @pytest.mark.parametrize("dram_bytes, cycles", [(4, 4), (8, 2), (16, 1), (32, 1), (64, 1)])
 def test_throughput(dram_bytes, cycles):
-    """With a memory that answers at once a narrow bus never rests; a wide one gives an instruction a cycle, but for bursts."""
+    """With a memory that answers at once a narrow bus never rests; a wide one gives almost an instruction a cycle."""
     words = program_of(random.Random(1), 96)
     bench = Bench(config_of(dram_bytes), words, base=0, rng=random.Random(2))
     bench.run_to(end_taken)
@@ -173,7 +174,7 @@ def test_small_bursts():
 
 @pytest.mark.parametrize("dram_bytes", [4, 8, 64])
 def test_nothing_after_end_and_second_run(dram_bytes):
-    """What stands after END is not given out, faults there do not count, and the next run starts with a clean buffer."""
+    """What stands after END is not given out, faults there do not count, the next run starts with a clean buffer."""
     rng = random.Random(7)
     words = program_of(rng, 60, end=False)
     words[3] = words[3] >> 5 << 5 | END
