@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .hierarchy import place
-from .interfaces import read_port, write_port
+from .interfaces import GLB_READ_LATENCY, read_port, write_port
 from .memory import Ram
 
 __all__ = ["BankedMemory"]
@@ -26,16 +26,17 @@ class BankedMemory(wiring.Component):
     client of the same kind with a lower number: a higher priority never waits for a lower one, and a grant is two
     levels of logic, because it does not depend on other grants.  Reads and writes never wait for each other.
 
-    A read of n words starts at any word and has its data GLB_READ_LATENCY (3) cycles after the cycle of its grant, for
-    one cycle: address register, block RAM, flip-flop; the selection after that is combinational.  It wraps at the end of the memory.  A write of n words starts at a
-    multiple of n, needs only the banks of its masked words, and is seen by reads that are granted from the next cycle
-    on.  Reading a word in the cycle in which it is written gives an undefined word.  Address bits above the memory are
-    ignored: clients check their range.
+    A read of n words starts at any word and has its data GLB_READ_LATENCY (4) cycles after the cycle of its grant, for
+    one cycle: address register, block RAM, flip-flop, client's flip-flop; the OR after that is combinational.  It wraps
+    at the end of the memory.  A write of n words starts at a multiple of n, needs only the banks of its masked words,
+    and is seen by reads that are granted from the next cycle on.  Reading a word in the cycle in which it is written
+    gives an undefined word.  Address bits above the memory are ignored: clients check their range.
 
-    The registers before the banks are there for speed: 64 block RAMs stand in columns all over the die, so that an
-    arbitrated address needs a cycle of its own to reach them (measured on an LFE5U-85F-6).
+    The registers around the banks are there for speed, as 64 block RAMs stand in columns all over the die: placed and
+    routed with both feeders on an LFE5U-85F-6, an arbitrated address that goes straight to the banks allows 80 MHz, a
+    register before the banks 89 MHz, and a flip-flop of each bank that does nothing but receive its data 106 MHz.
 
-    Selection costs no multiplexer: the flip-flops after the banks, one set for each read client, are cleared where the
+    Selection costs no multiplexer: the flip-flops after those, one set for each read client, are cleared where the
     client did not ask (a flip-flop's reset is free), so that the banks are merely ORed, and rotated if n > 1.
 
     Parameters
@@ -118,6 +119,8 @@ class BankedMemory(wiring.Component):
 
     def _elaborate_reads(self, m, rams):
         wants, rows = [], []
+        banks_data = [Signal(self.word_bits, name=f"bank_data{b}", reset_less=True) for b in range(self.banks)]
+        m.d.sync += [bank_data.eq(ram.read_data) for bank_data, ram in zip(banks_data, rams, strict=True)]
         for k, (port, n) in enumerate(zip(self.reads, self.read_words, strict=True)):
             first = self._first_bank(port)
             want = Signal(self.banks, name=f"read_want{k}")
@@ -127,10 +130,10 @@ class BankedMemory(wiring.Component):
             row = Signal(self.row_bits, name=f"read_row{k}")
             wrapped = Signal(self.row_bits, name=f"read_row_wrapped{k}")
             m.d.comb += [row.eq(self._row(port)), wrapped.eq(row + 1)]
-            wants.append(want)
             # A bank before the first one holds a word of the next row.
             rows.append([Mux(first > b, wrapped, row) if n > 1 else row for b in range(self.banks)])
-            self._select(m, rams, port, n, want, k)
+            self._select(m, banks_data, port, n, want, k)
+            wants.append(want)
         for b, ram in enumerate(rams):
             address = rows[-1][b]
             for want, row in reversed(list(zip(wants[:-1], rows[:-1], strict=True))):
@@ -140,15 +143,13 @@ class BankedMemory(wiring.Component):
             m.d.comb += ram.read_address.eq(read_address)
         self._arbitrate(m, self.reads, wants, self.read_count)
 
-    def _select(self, m, rams, port, n, want, k):
-        """The words of read client k: address (cycle 1), the banks' data (2), its flip-flops and selection (3)."""
-        want_1 = Signal(self.banks, name=f"read_want{k}_1", reset_less=True)
-        want_2 = Signal(self.banks, name=f"read_want{k}_2", reset_less=True)
-        m.d.sync += [want_1.eq(want), want_2.eq(want_1)]
+    def _select(self, m, banks_data, port, n, want, k):
+        """The words of read client k, from the banks' data three cycles after its grant."""
+        want = self._later(m, want, GLB_READ_LATENCY - 1)
         held = [Signal(self.word_bits, name=f"read_word{k}_{b}", reset_less=True) for b in range(self.banks)]
-        for b, ram in enumerate(rams):
+        for b, bank_data in enumerate(banks_data):
             # With all banks in every access there is nothing to clear.
-            m.d.sync += held[b].eq(ram.read_data if n == self.banks else Mux(want_2[b], ram.read_data, 0))
+            m.d.sync += held[b].eq(bank_data if n == self.banks else Mux(want[b], bank_data, 0))
         # n consecutive banks differ modulo n, so at most one bank of each residue is not cleared.
         words = [Signal(self.word_bits, name=f"read_residue{k}_{i}") for i in range(n)]
         for i, word in enumerate(words):
@@ -156,17 +157,22 @@ class BankedMemory(wiring.Component):
         data = Cat(words)
         if n > 1:
             start = Signal(ceil_log2(n), name=f"read_start{k}")
-            start_1 = Signal.like(start, name=f"read_start{k}_1", reset_less=True)
-            start_2 = Signal.like(start, name=f"read_start{k}_2", reset_less=True)
-            start_3 = Signal.like(start, name=f"read_start{k}_3", reset_less=True)
             m.d.comb += start.eq(port.address)
-            m.d.sync += [start_1.eq(start), start_2.eq(start_1), start_3.eq(start_2)]
+            start = self._later(m, start, GLB_READ_LATENCY)
             data = Signal(self.word_bits * n, name=f"read_rotated{k}")
-            with m.Switch(start_3):
+            with m.Switch(start):
                 for turn in range(n):
                     with m.Case(turn):
                         m.d.comb += data.eq(Cat(words[turn:], words[:turn]))
         m.d.comb += port.data.eq(data)
+
+    def _later(self, m, signal, cycles):
+        """The signal some cycles later."""
+        for cycle in range(1, cycles + 1):
+            register = Signal.like(signal, name=f"{signal.name}_{cycle}", reset_less=True)
+            m.d.sync += register.eq(signal)
+            signal = register
+        return signal
 
     def _elaborate_writes(self, m, rams):
         wants = []

@@ -13,7 +13,7 @@ from .registers import Error
 
 __all__ = ["IfmapUnit"]
 
-VECTOR_SLOTS = 8  # words under way to the vector unit: 5 cycles from a read to its freed slot, so never short
+VECTOR_SLOTS = 8  # words under way to the vector unit: 6 cycles from a read to its freed slot, so never short
 
 
 class IfmapUnit(wiring.Component):

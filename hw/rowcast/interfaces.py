@@ -12,7 +12,7 @@ __all__ = [
 ]  # fmt: skip
 
 INDEX_BITS = 24  # instruction index: names the instruction that went wrong
-GLB_READ_LATENCY = 3  # cycles from a granted read to its data: address, bank, bank's flip-flop with selection
+GLB_READ_LATENCY = 4  # cycles from a granted read to its data: address, bank, bank's flip-flop, client's flip-flop
 
 
 def instruction_layout():
