@@ -31,13 +31,14 @@ class PEArray(wiring.Component):
     -------
     filter_valid, filter_flit, ifmap_valid, ifmap_flit : the networks' inputs (`flit_layout`), always taken.
     control : the record (`pe_control_layout`); all 0 is no work.
-    o_valid : psums are there, one a column.  A drain of a row may follow one of a lower row only as many cycles later as
-        the row is higher, else two psums meet in the chain.
+    o_valid : psums are there, one a column.  A drain of a row must follow one of a lower row by more cycles than it is
+        rows higher, else two psums meet in the chain or pass each other.
     o_psum : int32, a list: one a column.
     """
 
     FLIT_TO_MAC = MulticastNetwork.LATENCY + ColumnTap.LATENCY + 1 - schedule.REGISTERS
-    MAC_TO_FLIT = schedule.REGISTERS + 1 + 1 - MulticastNetwork.LATENCY - ColumnTap.LATENCY  # filters are read at stage 1
+    # Filters are read at stage 1; a write must come a cycle after.
+    MAC_TO_FLIT = schedule.REGISTERS + 1 + 1 - MulticastNetwork.LATENCY - ColumnTap.LATENCY
 
     filter_valid: Signal
     filter_flit: data.View
@@ -63,17 +64,17 @@ class PEArray(wiring.Component):
 
     @property
     def psum_latency(self):
-        """Cycles from a `capture` until its last psum stands in the psum memory."""
-        return schedule.REGISTERS + schedule.PSUM_WRITE + self.config.lanes
+        """See `schedule.psum_latency`."""
+        return schedule.psum_latency(self.config)
 
     @property
     def capture_to_drain(self):
-        """Cycles from a `capture` to the first `drain` that sees all its psums."""
-        return self.psum_latency - schedule.REGISTERS - schedule.PSUM_READ
+        """See `schedule.capture_to_drain`."""
+        return schedule.capture_to_drain(self.config)
 
     def drain_latency(self, row):
-        """Cycles from a `drain` of this row to its `o_valid`."""
-        return schedule.REGISTERS + schedule.DRAIN_OUT + self.config.rows - 1 - row
+        """See `schedule.drain_latency`."""
+        return schedule.drain_latency(self.config, row)
 
     def elaborate(self, platform):
         m = Module()

@@ -190,8 +190,8 @@ class ChunkGate(wiring.Component):
 class RecordPath(wiring.Component):
     """A turn (stage 1) to the fields of the record that are not about drains (stage 2).  Latency 1.
 
-    Ifmap byte address: the half, then an offset that starts at 0 in every chunk and grows by `delta`, modulo the half.  The
-    filter word counts up from the half's start in every dot product, the psum pixel in every chunk.
+    Ifmap byte address: the half, then an offset that starts at 0 in every chunk and grows by `delta`, modulo the half.
+    The filter word counts up from the half's start in every dot product, the psum pixel in every chunk.
     """
 
     turn: data.View
@@ -235,8 +235,8 @@ class RecordPath(wiring.Component):
 class DrainMerge(wiring.Component):
     """Lets a drain into the next cycle's record when the psum memories' read port and the chains are free.
 
-    The read port belongs to a capture that adds, for `lanes` cycles.  In the chains a psum needs a cycle a row, so a row
-    above the previously drained one waits for `rows` cycles: only between passes.
+    The read port belongs to a capture that adds, for `lanes` cycles.  In the chains a psum needs a cycle a row, so a
+    row above the previously drained one waits for `rows` cycles: only between passes.
 
     Members
     -------
@@ -296,12 +296,14 @@ class DrainMerge(wiring.Component):
 class ComputeUnit(wiring.Component):
     """Runs chunks of passes, a MAC record a cycle, and lets drains into the record between the psum updates.
 
-    A chunk starts when both scratchpads hold a filled half and, if it is the first of a pass, a psum half is free.  When
-    they are there in time, no cycle is lost from pixel to pixel, chunk to chunk and run to run; new loops between two
-    runs cost one cycle.  A dot product shorter than `lanes` is followed by idle cycles, so that captures are `lanes` apart.
+    A chunk starts when both scratchpads hold a filled half and, if it is the first of a pass, a psum half is free.
+    When they are there in time, no cycle is lost from pixel to pixel, chunk to chunk and run to run; new loops between
+    two runs cost one cycle.  A dot product shorter than `lanes` waits before its last turn, so that captures
+    are `lanes` apart.
 
-    A turn of the nest (stage 0) is in `control` `LATENCY` cycles later; `RecordPath` has its addresses.  Filter and ifmap halves
-    alternate from chunk to chunk, psum halves from pass to pass.  The first record after a reset is a discarded capture.
+    A turn of the nest (stage 0) is in `control` `LATENCY` cycles later; `RecordPath` has its addresses.  Filter and
+    ifmap halves alternate from chunk to chunk, psum halves from pass to pass.  The first record after a reset is a
+    discarded capture.
 
     Parameters
     ----------
@@ -314,8 +316,8 @@ class ComputeUnit(wiring.Component):
     filter_freed, ifmap_freed : the last address of a half is in `control` now.
     psum_filled : the psum half of a pass is complete: a drain taken in this cycle or later sees all of it.
     psum_freed : a psum half has been drained.
-    drain, drain_row, drain_psum, drain_ready : POST's reads of psums, `drain_psum` with its half; in `control` in the cycle
-        after `drain` & `drain_ready`.  `drain_ready` depends on `drain_row`, not on `drain`.
+    drain, drain_row, drain_psum, drain_ready : POST's reads of psums, `drain_psum` with its half; in `control` in the
+        cycle after `drain` & `drain_ready`.  `drain_ready` depends on `drain_row`, not on `drain`.
     drain_block : the psum memories' read ports are not free; a part of `drain_ready`, from registers only.
     control : to the PE array.
     cause : index in `registers.CAUSES`: computing, filters, ifmap, drain (psum half) or instruction.  Register.
@@ -362,7 +364,7 @@ class ComputeUnit(wiring.Component):
         running, turn = self._turns(m, decoder)
 
         # The end of a pass travels beside its last capture until a drain may follow.
-        ending = Signal(schedule.PSUM_WRITE - schedule.PSUM_READ + self.config.lanes)
+        ending = Signal(schedule.capture_to_drain(self.config))
         freed = Signal()
         m.d.sync += [ending.eq(Cat(turn.pass_end, ending[:-1])), freed.eq(turn.chunk_end)]
         m.d.comb += [
@@ -386,7 +388,7 @@ class ComputeUnit(wiring.Component):
         return m
 
     def _turns(self, m, decoder):
-        """Stage 0, which turn of the nest is current and whether it goes.  Returns: a run is under way; the turn at stage 1."""
+        """Stage 0, which turn is current and whether it goes.  Returns: a run is under way; the turn at stage 1."""
         config = self.config
         m.submodules.nest = nest = LoopNest([COUNT_BITS] * len(LEVELS))
         loops = Signal(loops_layout(config), reset_less=True)
@@ -414,13 +416,14 @@ class ComputeUnit(wiring.Component):
         chunk_start, dot_start = Signal(init=1), Signal(init=1)
         with m.If(step):
             m.d.sync += [advanced.eq(nest.advance), chunk_start.eq(nest.last), dot_start.eq(end_of_dot)]
+        deltas = [Mux(level, delta, 0) for level, delta in zip(advanced, loops.steps, strict=True)]
         m.d.sync += [
             turn.mac.eq(step),
             turn.capture.eq((step & end_of_dot) | ~primed),
             turn.discard.eq(~primed),
             turn.chunk_start.eq(chunk_start),
             turn.dot_start.eq(dot_start),
-            turn.delta.eq(reduce(or_, (Mux(level, delta, 0) for level, delta in zip(advanced, loops.steps, strict=True)))),
+            turn.delta.eq(reduce(or_, deltas)),
         ]
         return running, turn
 

@@ -8,10 +8,10 @@ __all__ = ["Multiplier"]
 
 
 class Multiplier(wiring.Component):
-    """p = a * b, int8 x int8, exact in 16 bits.  One product a cycle, latency `LATENCY`: operands and product are registered.
+    """p = a * b, int8 x int8, exact in 16 bits.  One product a cycle, latency `LATENCY`.
 
-    A module of its own, so that a device's multiplier with its own registers can take its place.  No reset: what is
-    under way flushes by itself.
+    Operands and product are registered.  A module of its own, so that a device's multiplier with its own registers can
+    take its place.  No reset: what is under way flushes by itself.
 
     Members
     -------

@@ -25,10 +25,10 @@ def row_flit_layout(config, spad_words):
 class MulticastNetwork(wiring.Component):
     """Y bus and X buses of one kind of data.  A flit a cycle, always taken; latency 2 to the X buses.
 
-    A flit stands in the Y bus register one cycle after the input.  Every row whose ID equals the flit's row tag copies it
-    into its X register a cycle later; the others keep theirs, so their bus does not toggle.  A flit with `config` goes to
-    the row at the *place* `row_tag`, and gives that row the ID in the low `tag_width` bits of its data: the next flit sees
-    it.  IDs are 0 after reset, so that tag 0 reaches everyone.
+    A flit stands in the Y bus register one cycle after the input.  Every row whose ID equals the flit's row tag
+    copies it into its X register a cycle later; the others keep theirs, so their bus does not toggle.  A flit with
+    `config` goes to the row at the *place* `row_tag`, and gives that row the ID in the low `tag_width` bits of its
+    data: the next flit sees it.  IDs are 0 after reset, so that tag 0 reaches everyone.
 
     Parameters
     ----------
@@ -91,8 +91,8 @@ class MulticastNetwork(wiring.Component):
 class ColumnTap(wiring.Component):
     """A PE's end of an X bus.  A flit a cycle, latency 1.
 
-    Takes the flits whose column tag equals the PE's ID.  A flit with `config` and the *place* `column` gives the PE the ID
-    in bits `tag_width` to 2 x `tag_width` - 1 of its data and goes no further.  The ID is 0 after reset.
+    Takes the flits whose column tag equals the PE's ID.  A flit with `config` and the *place* `column` gives the PE
+    the ID in bits `tag_width` to 2 x `tag_width` - 1 of its data and goes no further.  The ID is 0 after reset.
 
     Members
     -------

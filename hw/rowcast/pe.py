@@ -20,8 +20,8 @@ class PE(wiring.Component):
     """A vector MAC: lane i adds weight i x ifmap byte (`depthwise`: x ifmap byte i) into its own accumulator.
 
     Accumulators are never cleared; a dot product is what one has gained since the previous capture, modulo
-    2**`acc_width`.  Captured accumulators pass one lane a cycle, by way of this difference, into the psum scratchpad.  The
-    PE decides nothing: `schedule` says which strobe comes when.  Nothing but the two IDs has a reset, since the
+    2**`acc_width`.  Captured accumulators pass one lane a cycle, by way of this difference, into the psum scratchpad.
+    The PE decides nothing: `schedule` says which strobe comes when.  Nothing but the two IDs has a reset, since the
     sequencer's first capture is a `discard`.
 
     Selection is by masks and an OR: a flip-flop's synchronous reset costs no LUT, a multiplexer does (an 8-to-1

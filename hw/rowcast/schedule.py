@@ -1,7 +1,7 @@
 """When what happens in a PE: the array's control record, decoded once for all PEs, each strobe at its stage.
 
-Stage k of a record is the cycle k + `REGISTERS` after the one in which the record stands at the array's input; in it the
-strobe of stage k stands in the PE's own register.
+Stage k of a record is the cycle k + `REGISTERS` after the one in which the record stands at the array's input; in it
+the strobe of stage k stands in the PE's own register.
 
     0       ifmap scratchpad is read
     1       filter scratchpad is read; ifmap word stands behind the block RAM, bytes are masked on the way on
@@ -14,8 +14,8 @@ strobe of stage k stands in the PE's own register.
     10 + i  current copy minus previous one; current copy replaces the previous one
     11 + i  difference plus psum
     12 + i  sum is written
-A drain reads the psum at stage 9 too, so a record's drain and its own capture meet where the contract says.  From a psum's
-read to the first cycle in which it can be read again: 4 cycles, the smallest `lanes`.
+A drain reads the psum at stage 9 too, so a record's drain and its own capture meet where the contract says.  From a
+psum's read to the first cycle in which it can be read again: 4 cycles, the smallest `lanes`.
 """
 
 from amaranth import Cat, Module, Mux, Signal
@@ -25,7 +25,7 @@ from amaranth.utils import ceil_log2
 
 from .interfaces import pe_control_layout
 
-__all__ = ["REGISTERS", "Schedule", "strobes_layout"]
+__all__ = ["REGISTERS", "Schedule", "capture_to_drain", "drain_latency", "psum_latency", "strobes_layout"]
 
 REGISTERS = 2  # one a row, one in the PE
 CAPTURE = 7
@@ -35,13 +35,28 @@ DRAIN_MASK = 10
 DRAIN_OUT = 12  # the drained psum stands in the PE's chain register
 
 
+def psum_latency(config):
+    """Cycles from a `capture` at the array's input until its last psum stands in the psum memory."""
+    return REGISTERS + PSUM_WRITE + config.lanes
+
+
+def capture_to_drain(config):
+    """Cycles from a `capture` to the first `drain` that sees all its psums."""
+    return PSUM_WRITE + config.lanes - PSUM_READ
+
+
+def drain_latency(config, row):
+    """Cycles from a `drain` of this row to its `o_valid`."""
+    return REGISTERS + DRAIN_OUT + config.rows - 1 - row
+
+
 def strobes_layout(config):
     """What the PEs of a row get in a cycle; the number is the stage."""
     return data.StructLayout(
         {
             "ifmap_entry": ceil_log2(config.ifmap_words // config.noc_words),  # 0
             "filter_entry": ceil_log2(config.filter_words // config.noc_words),  # 1
-            "byte_mask": config.noc_words * config.lanes,  # 1: bytes of the ifmap entry that are multiplied, none without `mac`
+            "byte_mask": config.noc_words * config.lanes,  # 1: bytes that are multiplied, none without `mac`
             "filter_mask": config.noc_words,  # 2: the word of the filter entry
             "depthwise": 1,  # 2
             "capture": 1,  # 7

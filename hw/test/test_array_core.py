@@ -62,7 +62,7 @@ class ArrayTwin:
 
 
 def run(dut, records, flits):
-    """Drive a record and two flits a cycle (dicts or None).  Returns (cycle, psums of all columns) for every `o_valid`."""
+    """Drive a record and two flits a cycle.  Returns (cycle, psums of all columns) for every `o_valid`."""
     seen = []
 
     async def bench(ctx):

@@ -16,7 +16,8 @@ from rowcast.pe import PE
 def test_multiplier():
     rng = random.Random(1)
     edges = (-128, -127, -1, 0, 1, 127)
-    pairs = [(a, b) for a in edges for b in edges] + [(rng.randrange(-128, 128), rng.randrange(-128, 128)) for _ in range(200)]
+    pairs = [(a, b) for a in edges for b in edges]
+    pairs += [(rng.randrange(-128, 128), rng.randrange(-128, 128)) for _ in range(200)]
     dut, seen = Multiplier(), []
 
     async def bench(ctx):
@@ -78,7 +79,8 @@ def pack(values):
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 def test_one_pixel_again_and_again(lanes):
     """Captures exactly `lanes` apart that all add to the same pixel: the read must see the write before."""
-    config = Config(rows=1, columns=1, lanes=lanes, dram_bytes=max(8, lanes), filter_words=64, ifmap_words=32, psum_pixels=4)
+    sizes = dict(filter_words=64, ifmap_words=32, psum_pixels=4)
+    config = Config(rows=1, columns=1, lanes=lanes, dram_bytes=max(8, lanes), **sizes)
     weights = [random.Random(lanes).randrange(-128, 128) for _ in range(lanes)]
     flits = {(0, "filter"): (5, pack(weights)), (0, "ifmap"): (3, pack(range(-2, lanes - 2)))}
     mac, turns = dict(mac=1, filter_word=5, ifmap_byte=3 * lanes + 1), 6
@@ -107,7 +109,8 @@ def test_depthwise_and_broadcast(lanes):
         depthwise, byte = rng.randrange(2), rng.randrange(lanes)
         records.append(dict(mac=rng.randrange(2), filter_word=0, ifmap_byte=byte, depthwise=depthwise))
         if records[-1]["mac"]:
-            expected = [e + w * pixels[lane if depthwise else byte] for lane, (e, w) in enumerate(zip(expected, weights, strict=True))]
+            used = pixels if depthwise else [pixels[byte]] * lanes
+            expected = [e + w * p for e, w, p in zip(expected, weights, used, strict=True)]
     records += [dict(capture=1, first=1, pixel=1)] + [{}] * (2 * lanes)
     drained = len(records)
     records += [dict(drain=1, drain_psum=lanes + lane) for lane in range(lanes)] + [{}] * 20
