@@ -1,0 +1,394 @@
+"""The POST unit: from psums, or from words of the IFMAP feeder, to output words in the activation memory."""
+
+from functools import reduce
+from operator import or_
+
+from amaranth import Module, Mux, ResetInserter, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from . import hierarchy, isa
+from .interfaces import INDEX_BITS, param_layout, payload_layout, unit_ports, vector_layout, write_port
+from .isa import PostSource
+from .loops import LoopNest
+from .params import ParamLoader
+from .post_column import ADDRESS_BITS, PostColumn, job_layout, settings_layout
+from .registers import Error
+from .vector import VectorFront
+
+__all__ = ["PostUnit"]
+
+_LANE, _X, _Y, _ROW = range(4)  # levels of the loop nests
+
+
+def _run_layout(config):
+    """A POST_RUN that was accepted."""
+    return data.StructLayout(
+        {
+            "buffer": 20,
+            "slot": 10,
+            "rows": range(config.rows + 1),
+            "by_count": 1,
+            "index": INDEX_BITS,
+        }
+    )
+
+
+class PostUnit(wiring.Component):
+    """Executes POST_PE, POST_SET, POST_LOOP, POST_RUN and MARK.
+
+    Two loop nests follow each other through a run.  The *issue* nest sends drain commands (DRAIN), or counts windows into the
+    vector unit (else); the *arrive* nest advances with the psums, or with the results, and knows where they go.  So the way
+    through the array may be of any length, at least 2 cycles.  A word is drained only when every column has reserved room for it.
+
+    A DRAIN run may start while the words of the one before are on their way: `rows` cycles (of the array) after its last
+    drain, so that no two psums meet in a chain.  At most two runs are under way; tokens are given in order, each when the run's
+    last word has been granted.  POST_PE and POST_LOOP wait until all psums are there; POST_SET, MARK, other sources and all that
+    signals wait until no run is under way.
+
+    Members
+    -------
+    i, signal, busy, error : see `unit_ports`.
+    clear : the soft reset; it reaches everything in here, at whatever place the columns are emitted.
+    psum_filled : pulse: a psum half is complete.
+    psum_freed : pulse, `FREED` cycles after the last drain of a half was issued.
+    drain, drain_row, drain_psum, drain_ready : a drain is issued in a cycle with `drain` and `drain_ready`.
+    psum_valid, psum : psums of all columns, in the order of the drains.
+    vector : words of the IFMAP feeder, taken only in a run that wants them.
+    param : words of the PARAM space, taken at any time: never those of channels and tables that a run uses.
+    writes : a list of `config.drain_writers` write ports; writer w has the columns from w x lanes.
+    layer : what the last MARK said.
+    psums : counter strobe: a psum of each column.
+    """
+
+    FREED = 4
+    MAX_RUNS = 2
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__(
+            {
+                **unit_ports(),
+                "clear": In(1),
+                "psum_filled": In(1),
+                "psum_freed": Out(1),
+                "drain": Out(1),
+                "drain_row": Out(max(1, ceil_log2(config.rows))),
+                "drain_psum": Out(ceil_log2(config.psum_pixels * config.lanes)),
+                "drain_ready": In(1),
+                "psum_valid": In(1),
+                "psum": In(signed(32)).array(config.columns),
+                "vector": In(stream.Signature(vector_layout(config))),
+                "param": In(stream.Signature(param_layout(config))),
+                "writes": Out(write_port(config, 1)).array(config.drain_writers),
+                "layer": Out(16),
+                "psums": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.front = self.front = VectorFront(config)
+        m.submodules.loader = loader = ParamLoader(config)
+        wiring.connect(m, wiring.flipped(self.param), loader.i)
+        self.columns = [PostColumn(config) for _ in range(config.columns)]
+        for column in self.columns:
+            m.d.comb += column.load.eq(loader.o)
+        self._state()
+        self._instructions(m)
+        self._issue(m)
+        self._arrive(m)
+        self._place_columns(m)
+        self._write(m)
+        self._complete(m)
+        for j, column in enumerate(self.columns):
+            m.submodules[f"column{j}"] = hierarchy.place(column, "rowcast_post_column", platform)
+        m.d.comb += [self.psums.eq(self.psum_valid), self.busy.eq(self.i.valid | (self.runs != 0))]
+        return ResetInserter(self.clear)(m)
+
+    def _state(self):
+        """What the parts of the unit share."""
+        config = self.config
+        self.settings = Signal(settings_layout())
+        self.loop = Signal(payload_layout("POST_LOOP"))
+        self.run = Signal(_run_layout(config))  # the run that is issued
+        self.accept = Signal()  # a POST_RUN
+        self.issuing = Signal()
+        self.pending = Signal()  # issue has begun, the arrive nest is still at the run before
+        self.arriving = Signal()
+        self.step_arrive = Signal()
+        self.last_arrives = Signal()
+        self.runs = Signal(range(self.MAX_RUNS + 1))  # accepted and not complete
+        self.complete = Signal()  # the oldest run
+        self.halves = Signal(2)  # psum halves that are filled
+        self.gap = Signal(range(config.rows + 1))  # cycles in which no run may begin
+        self.is_drain = Signal()
+        self.overflow = Signal()  # more pixels than a psum half has
+        self.out_of_range = Signal()
+        self.place_writes = Signal(config.columns)
+        self.now = Signal(isa.TOKEN_UNITS)  # tokens of an instruction that is not a run
+
+    def _instructions(self, m):
+        """Take the next instruction as soon as it may change what it changes."""
+        config, word = self.config, self.i.payload
+        opcode = {name: word.opcode == isa.FORMATS[name].opcode for name in isa.FORMATS}
+        fields = {
+            name: data.View(payload_layout(name), word.payload[: payload_layout(name).size])
+            for name in ("POST_PE", "POST_SET", "POST_LOOP", "POST_RUN", "MARK")
+        }
+        place, loop, run = fields["POST_PE"], fields["POST_LOOP"], fields["POST_RUN"]
+        drains, idle, still, quiet = Signal(), Signal(), Signal(), Signal()
+        room = Signal()
+        m.d.comb += [
+            drains.eq(run.source == PostSource.DRAIN),
+            idle.eq(self.runs == 0),
+            still.eq(~self.issuing & ~self.pending & ~self.arriving),
+            quiet.eq(Mux(word.signal == 0, still, idle)),
+            # A run behind another one: only drain behind drain, whose settings are the same.
+            room.eq(idle | (self.is_drain & (self.runs < self.MAX_RUNS) & ~self.pending & ~self.issuing & ~self.complete)),
+        ]
+
+        bad, ready = Signal(), Signal()
+        unknown = Signal()
+        with m.If(opcode["POST_PE"]):
+            m.d.comb += [bad.eq((place.row >= config.rows) | (place.column >= config.columns)), ready.eq(quiet)]
+        with m.Elif(opcode["POST_LOOP"]):
+            m.d.comb += [bad.eq((loop.count_x == 0) | (loop.count_y == 0)), ready.eq(quiet)]
+        with m.Elif(opcode["POST_SET"] | opcode["MARK"]):
+            m.d.comb += ready.eq(idle)
+        with m.Elif(opcode["POST_RUN"]):
+            wrong_rows = drains & ((run.rows == 0) | (run.rows > config.rows))
+            m.d.comb += [
+                bad.eq(wrong_rows | (run.source > max(PostSource))),
+                ready.eq(Mux(drains, room & (self.halves != 0) & (self.gap == 0), idle)),
+                self.accept.eq(self.i.valid & self.i.ready),
+            ]
+        with m.Else():
+            m.d.comb += unknown.eq(1)
+
+        failed = self.error.valid
+        m.d.comb += self.i.ready.eq(ready & ~bad & ~unknown & ~failed)
+        with m.If(self.i.valid & self.i.ready):
+            with m.If(~opcode["POST_RUN"]):
+                m.d.comb += self.now.eq(word.signal)
+            with m.If(opcode["POST_PE"]):
+                m.d.comb += [strobe.eq(place.column == j) for j, strobe in enumerate(self.place_writes)]
+            with m.If(opcode["POST_SET"]):
+                names = ("mode", "zero_point", "low", "high", "table")
+                m.d.sync += [getattr(self.settings, n).eq(getattr(fields["POST_SET"], n)) for n in names]
+            with m.If(opcode["POST_LOOP"]):
+                m.d.sync += self.loop.eq(loop)
+            with m.If(opcode["MARK"]):
+                m.d.sync += self.layer.eq(fields["MARK"].layer)
+            with m.If(opcode["POST_RUN"]):
+                m.d.sync += [
+                    self.settings.source.eq(run.source),
+                    self.run.buffer.eq(run.buffer),
+                    self.run.slot.eq(run.slot),
+                    self.run.rows.eq(Mux(drains, run.rows, 1)),
+                    self.run.by_count.eq(run.by_count),
+                    self.run.index.eq(word.index),
+                ]
+        m.d.comb += self.is_drain.eq(self.settings.source == PostSource.DRAIN)
+        for column in self.columns:
+            m.d.comb += [column.place_row.eq(place.row), column.place.eq(place.as_value()[-31:])]
+
+        arrive_index = Signal(INDEX_BITS, reset_less=True)
+        self.arrive_index = arrive_index
+        with m.If(~failed):
+            with m.If(self.out_of_range):
+                m.d.sync += [self.error.code.eq(Error.BUFFER_RANGE), self.error.index.eq(arrive_index)]
+            with m.Elif(self.overflow):
+                m.d.sync += [self.error.code.eq(Error.FIELD), self.error.index.eq(self.run.index)]
+            with m.Else():
+                m.d.sync += [self.error.code.eq(Mux(unknown, Error.OPCODE, Error.FIELD)), self.error.index.eq(word.index)]
+            m.d.sync += self.error.valid.eq(self.out_of_range | self.overflow | (self.i.valid & (bad | unknown)))
+
+    def _nest(self, m, rows):
+        """A loop nest over lanes, pixels and rows (DRAIN), or over words."""
+        lanes = self.config.lanes
+        nest = LoopNest([ceil_log2(lanes) + 1, 16, 16, len(self.run.rows)])
+        counts = (Mux(self.is_drain, lanes, 1), self.loop.count_x, self.loop.count_y, rows)
+        m.d.comb += [port.eq(count) for port, count in zip(nest.counts, counts, strict=True)]
+        return nest
+
+    def _issue(self, m):
+        """Send a run's drain commands, or let its windows in."""
+        config = self.config
+        m.submodules.issue = nest = self._nest(m, self.run.rows)
+        half_psums = config.psum_pixels // 2 * config.lanes
+        row, psum, half = Signal.like(self.drain_row), Signal(range(2 * half_psums)), Signal()
+        started, word_start, all_free, go = Signal(), Signal(), Signal(), Signal()
+        vector_go = Signal()
+        m.d.sync += started.eq(self.accept)  # one cycle for the nest to load
+        m.d.comb += [
+            nest.start.eq(started),
+            self.overflow.eq(self.issuing & ~started & self.is_drain & (psum >= half_psums)),
+            all_free.eq(~reduce(or_, (column.full for column in self.columns))),
+            self.drain.eq(
+                self.issuing & ~started & self.is_drain & (~word_start | all_free) & ~self.overflow & ~self.error.valid
+            ),
+            self.drain_row.eq(row),
+            self.drain_psum.eq(psum + Mux(half, half_psums, 0)),
+            go.eq(self.drain & self.drain_ready),
+            nest.step.eq(go | vector_go),
+        ]
+        for column in self.columns:
+            m.d.comb += column.reserve.eq(go & word_start)
+
+        # The vector unit's side: nothing is taken that does not belong to the run.
+        wanted = Signal()
+        front = self.front
+        m.d.comb += [
+            wanted.eq(self.issuing & ~started & ~self.is_drain & ~self.error.valid),
+            front.source.eq(self.settings.source),
+            front.i.payload.eq(self.vector.payload),
+            front.i.valid.eq(self.vector.valid & wanted),
+            self.vector.ready.eq(front.i.ready & wanted),
+            vector_go.eq(self.vector.valid & self.vector.ready & self.vector.payload.last),
+        ]
+
+        with m.If(self.accept):
+            m.d.sync += self.issuing.eq(1)
+        with m.If(started):
+            m.d.sync += [row.eq(self.run.rows - 1), psum.eq(0), word_start.eq(1)]
+        with m.If(nest.step):
+            m.d.sync += [psum.eq(psum + 1), word_start.eq(nest.at_last[_LANE])]
+            with m.If(nest.advance[_ROW]):
+                m.d.sync += [psum.eq(0), row.eq(row - 1)]
+            with m.If(nest.last):
+                m.d.sync += self.issuing.eq(0)
+
+        # The end of a drain: hand back the half, keep the chain's distance.
+        freed = Signal(self.FREED)
+        ends = Signal()
+        m.d.comb += [ends.eq(go & nest.last), self.psum_freed.eq(freed[-1])]
+        m.d.sync += [
+            freed.eq((freed << 1) | ends),
+            self.halves.eq(self.halves + self.psum_filled - ends),
+            self.gap.eq(Mux(ends, max(config.rows - 2, 0), self.gap - (self.gap != 0))),
+            half.eq(half ^ ends),
+        ]
+
+    def _arrive(self, m):
+        """Know where the psums or results that come now belong."""
+        config = self.config
+        m.submodules.arrive = nest = self._nest(m, self.run.rows)
+        run = Signal(_run_layout(config))  # the run that arrives
+        row, lane = Signal.like(self.drain_row), Signal(range(config.lanes))
+        address = Signal(signed(ADDRESS_BITS))
+        load, valid = Signal(), self.step_arrive
+        m.d.comb += [
+            self.last_arrives.eq(valid & nest.last),
+            load.eq(self.pending & (~self.arriving | self.last_arrives)),
+            nest.start.eq(load),
+            nest.step.eq(valid),
+        ]
+        with m.If(self.accept):
+            m.d.sync += self.pending.eq(1)
+        with m.If(self.last_arrives):
+            m.d.sync += self.arriving.eq(0)
+        with m.If(valid):
+            m.d.sync += [self.arrive_index.eq(run.index), lane.eq(lane + 1)]
+            with m.If(nest.advance[_X]):
+                m.d.sync += address.eq(address + self.loop.step_x)
+            with m.If(nest.advance[_Y]):
+                m.d.sync += address.eq(address + self.loop.step_y)
+            with m.If(nest.advance[_ROW]):
+                m.d.sync += [address.eq(run.buffer), row.eq(row - 1)]
+        with m.If(load):
+            m.d.sync += [
+                self.pending.eq(0),
+                self.arriving.eq(1),
+                run.eq(self.run),
+                address.eq(self.run.buffer),
+                row.eq(self.run.rows - 1),
+                lane.eq(0),
+            ]
+
+        count = self.front.o.payload.count
+        place = Signal(range(1 << len(count)))  # lane, or number of words in the window - 1
+        self.job = job = Signal(job_layout(config))
+        m.d.comb += [
+            place.eq(lane),
+            job.address.eq(address),
+            job.channel.eq(run.slot * config.lanes + place),
+            job.row.eq(row),
+            job.last.eq(nest.last),
+        ]
+        with m.If(~self.is_drain):
+            m.d.comb += place.eq(Mux(run.by_count & (count != 0), count - 1, 0))
+
+    def _place_columns(self, m):
+        """Psums to all columns at once; results to one after the other."""
+        results, columns = self.front.o, self.columns
+        turn = Signal(len(columns), init=1)
+        ready = Signal(len(columns))
+        wanted = Signal()
+        m.d.comb += [
+            wanted.eq(self.arriving & ~self.is_drain),
+            results.ready.eq(wanted & (turn & ready).any()),
+            self.step_arrive.eq(Mux(self.is_drain, self.psum_valid, results.valid & results.ready)),
+            self.out_of_range.eq(reduce(or_, (column.out_of_range for column in columns))),
+        ]
+        with m.If(results.valid & results.ready):
+            m.d.sync += turn.eq(turn.rotate_left(1))
+        for j, column in enumerate(columns):
+            m.d.comb += [
+                column.clear.eq(self.clear),
+                column.place_write.eq(self.place_writes[j]),
+                column.settings.eq(self.settings),
+                column.job.eq(self.job),
+                column.psum_valid.eq(self.psum_valid),
+                column.psum.eq(self.psum[j]),
+                column.result_valid.eq(results.valid & wanted & turn[j]),
+                column.result.eq(results.payload["values"]),
+                ready[j].eq(column.result_ready),
+            ]
+
+    def _write(self, m):
+        """Columns to writers: the first that has a word goes next."""
+        lanes = self.config.lanes
+        for w, port in enumerate(self.writes):
+            group = self.columns[w * lanes : (w + 1) * lanes]
+            word = Signal.like(group[0].o, name=f"word{w}")
+            advance = Signal(name=f"advance{w}")
+            m.d.comb += [
+                word.eq(reduce(or_, (column.o.as_value() for column in group))),
+                advance.eq(~word.valid | port.grant),
+                port.request.eq(word.valid),
+                port.address.eq(word.address),
+                port.data.eq(word.data),
+                port.mask.eq(1),
+            ]
+            earlier = 0
+            for column in group:
+                m.d.comb += [column.advance.eq(advance), column.select.eq(column.waiting & ~earlier)]
+                earlier = earlier | column.waiting
+
+    def _complete(self, m):
+        """Runs that are under way, oldest first, and their tokens."""
+        word = self.i.payload
+        tokens = [Signal(isa.TOKEN_UNITS, name=f"tokens{i}") for i in range(self.MAX_RUNS)]
+        ended = Signal(len(self.columns))  # columns that are through with the oldest run
+        for j, column in enumerate(self.columns):
+            # Ahead of the slowest column by at most the runs under way.
+            ahead = Signal(range(self.MAX_RUNS + 1), name=f"ahead{j}")
+            end = column.o.last & column.advance & self.is_drain
+            m.d.comb += ended[j].eq(ahead != 0)
+            m.d.sync += ahead.eq(ahead + end - (self.complete & self.is_drain))
+        empty = reduce(lambda a, b: a & b, (column.empty for column in self.columns))
+        through = ~self.issuing & ~self.pending & ~self.arriving & empty
+        m.d.comb += [
+            self.complete.eq((self.runs != 0) & Mux(self.is_drain, ended.all(), through) & ~self.error.valid),
+            self.signal.eq(self.now | Mux(self.complete, tokens[0], 0)),
+        ]
+        m.d.sync += self.runs.eq(self.runs + self.accept - self.complete)
+        with m.If(self.complete):
+            m.d.sync += tokens[0].eq(tokens[1])
+        with m.If(self.accept):  # never with `complete`
+            m.d.sync += [token.eq(word.signal) for token in tokens[1:]]
+            with m.If(self.runs == 0):
+                m.d.sync += tokens[0].eq(word.signal)

@@ -1,0 +1,103 @@
+"""The first half of the vector unit: words of a window to one value a lane."""
+
+from amaranth import Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .interfaces import vector_layout
+from .isa import PostSource
+
+__all__ = ["VALUE_BITS", "VectorFront", "result_layout"]
+
+VALUE_BITS = 22  # the sum of a window of 2^14 words: more than 112 x 112
+COUNT_BITS = VALUE_BITS - 7
+
+
+def result_layout(config):
+    """What became of a window: a value a lane (MAX, SUM: signed; ADD, MUL: first byte, then second), and its words without padding."""
+    return data.StructLayout(
+        {"values": data.ArrayLayout(signed(VALUE_BITS), config.lanes), "count": COUNT_BITS}
+    )
+
+
+class VectorFront(wiring.Component):
+    """Windows of words to results, lane by lane.  One word a cycle; a result is there 2 cycles after its last word.
+
+    MAX : the largest of the bytes, padding left out; -128 if all is padding.
+    SUM : the sum of the bytes, padding left out; exact up to 2^14 words.
+    ADD, MUL : the two bytes of a window of two words, as they are.
+
+    Members
+    -------
+    source : PostSource, stable from a window's first word until its result is taken.
+    i : words; `last` ends a window.
+    o : results, see `result_layout`.
+    """
+
+    source: Signal
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__(
+            {
+                "source": In(PostSource),
+                "i": In(stream.Signature(vector_layout(config))),
+                "o": Out(stream.Signature(result_layout(config))),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        word, result = self.i.payload, self.o.payload
+        first, done, take, give = Signal(init=1), Signal(), Signal(), Signal()
+        is_sum, is_pair = Signal(), Signal()
+        m.d.comb += [
+            give.eq(~self.o.valid | self.o.ready),
+            self.i.ready.eq(~done | give),
+            take.eq(self.i.valid & self.i.ready),
+            is_sum.eq(self.source == PostSource.SUM),
+            is_pair.eq((self.source == PostSource.ADD) | (self.source == PostSource.MUL)),
+        ]
+
+        # Cycle 1: accumulate.
+        count = Signal(COUNT_BITS, reset_less=True)
+        with m.If(self.i.ready):
+            m.d.sync += done.eq(take & word.last)
+        with m.If(take):
+            m.d.sync += [first.eq(word.last), count.eq(Mux(first, 0, count) + ~word.pad)]
+        values = [self._lane(m, i, take, first, is_sum, is_pair) for i in range(self.config.lanes)]
+
+        # Cycle 2: hand over.
+        with m.If(give):
+            m.d.sync += self.o.valid.eq(done)
+        with m.If(give & done):
+            m.d.sync += [result.count.eq(count), *(o.eq(value) for o, value in zip(result.values, values, strict=True))]
+        return m
+
+    def _lane(self, m, lane, take, first, is_sum, is_pair):
+        """One lane's registers; those that the source does not use stay 0, so that the result is an OR."""
+        byte, pad = self.i.payload.data.word_select(lane, 8).as_signed(), self.i.payload.pad
+        total = Signal(signed(VALUE_BITS), name=f"total{lane}", reset_less=True)
+        top = Signal(signed(8), name=f"top{lane}", reset_less=True)
+        before = Signal(8, name=f"before{lane}", reset_less=True)
+        with m.If(~is_sum):
+            m.d.sync += total.eq(0)
+        with m.Elif(take):
+            m.d.sync += total.eq(Mux(first, 0, total) + Mux(pad, 0, byte))
+        with m.If(is_sum):
+            m.d.sync += top.eq(0)
+        with m.Elif(take):
+            m.d.sync += before.eq(top)
+            with m.If(first | is_pair | (~pad & (byte > top))):
+                m.d.sync += top.eq(Mux(pad & ~is_pair, -128, byte))
+
+        value = Signal(signed(VALUE_BITS), name=f"value{lane}")
+        sign = top[-1]
+        m.d.comb += [
+            value[:8].eq(total[:8] | Mux(is_pair, before, top)),
+            value[8:16].eq(total[8:16] | Mux(is_pair, top, sign.replicate(8))),
+            value[16:].eq(total[16:] | (sign & ~is_pair).replicate(VALUE_BITS - 16)),
+        ]
+        return value
