@@ -34,7 +34,7 @@ class BankedMemory(wiring.Component):
 
     The registers around the banks are there for speed, as 64 block RAMs stand in columns all over the die: placed and
     routed with both feeders on an LFE5U-85F-6, an arbitrated address that goes straight to the banks allows 80 MHz, a
-    register before the banks 89 MHz, and a flip-flop of each bank that does nothing but receive its data 106 MHz.
+    register before the banks 89 MHz, and a flip-flop of each bank that does nothing but receive its data 105 MHz.
 
     Selection costs no multiplexer: the flip-flops after those, one set for each read client, are cleared where the
     client did not ask (a flip-flop's reset is free), so that the banks are merely ORed, and rotated if n > 1.
