@@ -97,7 +97,7 @@ def _module_names(modules, top):
     """A Verilog identifier for each module: its path with underscores, numbered where two paths then fall together."""
     names = {}
     for module in modules:
-        path = module.name if module.name.partition(".")[0] == top else f"{top}.{module.name}"
+        path = module.name if re.match(rf"{top}([._]|$)", module.name) else f"{top}.{module.name}"
         base = candidate = re.sub(r"\W", "_", path)
         number = 1
         while candidate in names.values():
