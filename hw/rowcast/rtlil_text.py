@@ -9,7 +9,7 @@ from dataclasses import dataclass
 __all__ = ["Module", "join", "merge_equal", "order_ports", "parse", "remove_absent_ports", "rename", "tidy_names"]
 
 _NOISE = re.compile(r"\s*attribute \\(?:generator|top|src|amaranth\.[a-z]+) ")
-_PORT = re.compile(r"  wire width (\d+) (input|output|inout) (\d+)  ?\\(\S+)$")
+_PORT = re.compile(r"  wire width (\d+) (input|output|inout) (\d+)  ?(?:signed )?\\(\S+)$")
 _CELL = re.compile(r"  cell \\(\S+) ")
 _CONNECTION = re.compile(r"    connect \\(\S+) ")
 _WIRE = re.compile(r"^  wire .*\\(\S+)$")
