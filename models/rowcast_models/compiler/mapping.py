@@ -277,8 +277,10 @@ def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_r
         for columns, across in columns_of.items():
             worst = pass_cycles(shape, mapping, config, rows, columns)
             array += (max(worst) + PASS_OVERHEAD) * down * across * rounds * shape.n
+    array += _changes(mapping) * config.num_pes * rounds * shape.n
     passes = len(mapping.y.spans) * len(mapping.x.spans) * shape.n
-    instructions = passes * rounds * (6 + 2 * len(mapping.chunks)) * isa.BYTES // config.lanes
+    instructions = passes * (5 + 2 * len(mapping.chunks)) + _changes(mapping) * shape.n * (8 + config.num_pes)
+    instructions *= rounds * isa.BYTES // config.lanes
     tiles = ceil_div(len(mapping.y.spans), tiling.rows) * ceil_div(len(mapping.x.spans), tiling.columns) * shape.n
     one = filter_words(shape, mapping, config)
     visits = {"layer": 1, "round": tiles, "pass": passes}[tiling.resident]
@@ -300,6 +302,15 @@ def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_r
     start = memory.latency + LATENCY + ceil_div(first_tile + first_filters, beats) + fill
     end = worst[3] + memory.latency
     return Cost(array, ceil_div(bus, beats), start + end, reads + writes)
+
+
+def _changes(mapping):
+    """Passes of a round whose patches differ from the pass before: each costs settings, for some mappings of every PE."""
+
+    def along(spans):
+        return sum(a.patch != b.patch or a.step != b.step for a, b in zip(spans, (*spans[1:], spans[0]), strict=True))
+
+    return along(mapping.x.spans) * len(mapping.y.spans) + along(mapping.y.spans)
 
 
 def find_mapping(shape, config, *, room, memory=None, input_resident=False, output_resident=False):
