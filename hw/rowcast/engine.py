@@ -99,10 +99,11 @@ class Engine(wiring.Component):
         m.submodules.post = self.post = PostUnit(config)
         m.submodules.compute = self.compute = ComputeUnit(config)
         m.submodules.array = self.array = PEArray(config)
-        # Reads: IFMAP goes first, since the array waits for it; writes: results before the next tile.
+        # STORE reads before IFMAP: it needs few words, and IFMAP stays in one bank for a whole window when a pixel's words
+        # are a multiple of the banks (depthwise), which left STORE a word in 48 cycles.  Results are written before loads.
         m.submodules.act = self.act = BankedMemory(
             config, words=config.act_words, banks=config.act_banks,
-            reads=(config.noc_words, config.dram_words), writes=(*([1] * config.drain_writers), config.dram_words),
+            reads=(config.dram_words, config.noc_words), writes=(*([1] * config.drain_writers), config.dram_words),
         )  # fmt: skip
         m.submodules.filters = self.filters = BankedMemory(
             config, words=config.filter_buffer_words, banks=config.filter_banks,
@@ -144,7 +145,7 @@ class Engine(wiring.Component):
 
     def _connect_buffer(self, m):
         act, filters = self.act, self.filters
-        ifmap_port, store_port = act.reads
+        store_port, ifmap_port = act.reads
         *post_ports, load_port = act.writes
         wiring.connect(m, self.ifmap.read, ifmap_port)
         wiring.connect(m, self.store.act_read, store_port)

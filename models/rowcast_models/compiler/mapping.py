@@ -16,6 +16,7 @@ from .geometry import ceil_div, cut_axis, plan_chunks, window
 __all__ = ["Cost", "Mapping", "MappingError", "Memory", "Tiling", "estimate", "find_mapping"]
 
 LATENCY = 80  # cycles from a LOAD to its first word in the array, roughly: memory, DMA, feeder, network
+CHUNK_OVERHEAD = 12  # cycles from a freed half to the first flit of the next chunk, and from its last flit to the first MAC
 PASS_OVERHEAD = 12  # cycles that a drain loses at its ends
 
 
@@ -259,9 +260,9 @@ def pass_cycles(shape, mapping, config, rows, columns):
     for chunk in mapping.chunks:
         k = chunk.macs(shape)
         macs += max(k, config.lanes) * pixels
-        filters += ceil_div(k, noc) * mapping.filter_rows * mapping.filter_columns
+        filters += ceil_div(k, noc) * mapping.filter_rows * mapping.filter_columns + CHUNK_OVERHEAD
         height, width = window(shape, rows, columns, chunk.r)
-        ifmap += height * width * ceil_div(chunk.words, noc) * mapping.row_groups * mapping.column_groups
+        ifmap += height * width * ceil_div(chunk.words, noc) * mapping.row_groups * mapping.column_groups + CHUNK_OVERHEAD
     drain = mapping.rows_used * pixels * config.lanes + PASS_OVERHEAD
     if len(mapping.chunks) > 1:  # the psum memory's read port is shared
         drain += ceil_div(drain * config.lanes, max(config.lanes, macs // (pixels * len(mapping.chunks))))
