@@ -292,10 +292,8 @@ class PostUnit(wiring.Component):
             m.d.sync += self.arriving.eq(0)
         with m.If(valid):
             m.d.sync += [self.arrive_index.eq(run.index), lane.eq(lane + 1)]
-            with m.If(nest.advance[_X]):
-                m.d.sync += address.eq(address + self.loop.step_x)
-            with m.If(nest.advance[_Y]):
-                m.d.sync += address.eq(address + self.loop.step_y)
+            with m.If(nest.advance[_X] | nest.advance[_Y]):
+                m.d.sync += address.eq(address + Mux(nest.advance[_X], self.loop.step_x, self.loop.step_y))
             with m.If(nest.advance[_ROW]):
                 m.d.sync += [address.eq(run.buffer), row.eq(row - 1)]
         with m.If(load):

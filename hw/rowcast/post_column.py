@@ -1,6 +1,9 @@
 """One post-processor: psums of a column, or lanes of a vector result, to words with addresses."""
 
-from amaranth import Cat, Module, Signal, signed
+from functools import reduce
+from operator import or_
+
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -17,7 +20,7 @@ __all__ = ["QUEUE_WORDS", "PostColumn", "job_layout", "place_layout", "settings_
 QUEUE_WORDS = 16  # the depth of a distributed RAM; the way from a drain to its word takes up to 60 cycles
 ADDRESS_BITS = 22  # 20, and room to see that an address left the memory on either side
 CHANNEL_BITS = 16
-OPERAND_LATENCY = 6  # cycle in which a sum reaches the requantiser
+OPERAND_LATENCY = 8  # cycle in which a sum reaches the requantiser
 
 
 def settings_layout():
@@ -124,27 +127,37 @@ class PostColumn(wiring.Component):
         return m
 
     def _items(self, m):
-        """Cycle 1: a result's lanes one after the other; whether there is an item, from either source."""
+        """Cycles 1 to 3: a result's lanes one after the other; whether there is an item in cycle 1, from either source."""
         lanes = self.config.lanes
-        busy, left = Signal(), Signal(range(lanes), reset_less=True)
-        held = Signal(lanes * VALUE_BITS, reset_less=True)
+        lane = Signal(lanes)  # of the item in cycle 1, one bit a lane
+        held = Signal(self.result.shape(), reset_less=True)
         m.d.comb += [
-            self.result_ready.eq(~self.full & (~busy | (left == 0))),
+            self.result_ready.eq(~self.full & ((lane == 0) | lane[-1])),
             self.take.eq(self.result_valid & self.result_ready),
         ]
+        m.d.sync += lane.eq(Cat(self.take, lane))
         with m.If(self.take):
-            m.d.sync += [busy.eq(1), left.eq(lanes - 1), held.eq(self.result)]
-        with m.Else():
-            m.d.sync += [busy.eq(busy & (left != 0)), left.eq(left - 1), held.eq(held[VALUE_BITS:])]
+            m.d.sync += held.eq(self.result)
+        # Two lanes share a multiplexer, whose register is 0 when it is the turn of others: 5 LUTs a bit, not 7.
+        pairs = []
+        for i in range(0, lanes, 2):
+            pair = Signal(VALUE_BITS, name=f"pair{i}", reset_less=True)
+            m.d.sync += pair.eq(Mux(lane[i], held[i], held[i + 1]))
+            with m.If(~(lane[i] | lane[i + 1])):
+                m.d.sync += pair.eq(0)
+            pairs.append(pair)
+        value = Signal(signed(VALUE_BITS), reset_less=True)
+        m.d.sync += value.eq(reduce(or_, pairs))
+
         psum_valid, valid = Signal(), Signal()
         m.d.sync += psum_valid.eq(self.psum_valid)
-        m.d.comb += valid.eq(psum_valid | busy)
+        m.d.comb += valid.eq(psum_valid | (lane != 0))
         with m.If(self.clear):
-            m.d.sync += [busy.eq(0), psum_valid.eq(0)]
-        return valid, held[:VALUE_BITS].as_signed()
+            m.d.sync += [lane.eq(0), psum_valid.eq(0)]
+        return valid, value
 
     def _operands(self, m, value):
-        """Cycles 1 to 6: the sum.  What the source does not use is held at 0, and the sums are ORed."""
+        """Cycles 3 to 8: the sum.  What the source does not use is held at 0, and the sums are ORed."""
         source = self.settings.source
         tables = []
         for i in range(2):
@@ -155,16 +168,16 @@ class PostColumn(wiring.Component):
                 table.write_data.eq(self.load.value),
                 table.read_address.eq(value[8 * i : 8 * i + 8] ^ 0x80),
             ]
-            tables.append(_later(m, table.read_data, f"operand{i + 1}_", 4, 4))
-        added = _later(m, (tables[0] + tables[1])[:32].as_signed(), "added", 5, 5)
-        product = _later(m, tables[0][:16].as_signed() * tables[1][:16].as_signed(), "product", 5, 5)
-        psum = _later(m, self.psum, "psum", 1, 5)
-        value = _later(m, value, "value", 2, 5)
+            tables.append(_later(m, table.read_data, f"operand{i + 1}_", 6, 6))
+        added = _later(m, (tables[0] + tables[1])[:32].as_signed(), "added", 7, 7)
+        product = _later(m, tables[0][:16].as_signed() * tables[1][:16].as_signed(), "product", 7, 7)
+        psum = _later(m, self.psum, "psum", 1, 7)
+        value = _later(m, value, "value", 4, 7)
         sums = []
         kinds = ((self.drains, psum), (source == PostSource.ADD, added), (source == PostSource.MUL, product))
         plain = (source == PostSource.MAX) | (source == PostSource.SUM)
         for i, (used, term) in enumerate((*kinds, (plain, value))):
-            kept = Signal(signed(32), name=f"term{i}_6", reset_less=True)
+            kept = Signal(signed(32), name=f"term{i}_8", reset_less=True)
             with m.If(used):
                 m.d.sync += kept.eq(term)
             with m.Else():
@@ -224,7 +237,7 @@ class PostColumn(wiring.Component):
         return word_end, entry, channel[: ceil_log2(self.config.param_channels)]
 
     def _bytes(self, m, acc, channel, valid):
-        """Cycles 3 to 20: parameters, requantiser, output table; the byte and whether there is one."""
+        """Cycles 3 to 22: parameters, requantiser, output table; the byte and whether there is one."""
         m.submodules.params = params = Ram(shape=scale_layout().size, depth=self.config.param_channels)
         m.submodules.requantise = requantise = Requantise()
         m.submodules.table = table = Ram(shape=signed(8), depth=1 << TABLE_BITS)
@@ -289,18 +302,23 @@ class PostColumn(wiring.Component):
             reserved.eq(reserved + (self.reserve | self.take) - pop),
         ]
         m.d.comb += self.empty.eq((reserved == 0) & ~self.o.valid)
+        # Zeros by the registers' synchronous reset, so address and data have no other: after a `clear` they are 0 one cycle later.
+        head = entries.read_data
+        out_address = Signal(20, reset_less=True)
+        out_data = Signal(config.word_bits, reset_less=True)
+        m.d.comb += [self.o.address.eq(out_address), self.o.data.eq(out_data)]
         with m.If(self.advance):
-            m.d.sync += self.o.eq(0)
-            with m.If(self.select):
-                head = entries.read_data
-                m.d.sync += [
-                    self.o.valid.eq(head.valid),
-                    self.o.last.eq(head.last),
-                    self.o.address.eq(head.address),
-                    self.o.data.eq(words.read_data),
-                ]
+            m.d.sync += [
+                self.o.valid.eq(head.valid & self.select),
+                self.o.last.eq(head.last & self.select),
+                out_address.eq(head.address),
+                out_data.eq(words.read_data),
+            ]
+            with m.If(~self.select):
+                m.d.sync += [out_address.eq(0), out_data.eq(0)]
         with m.If(self.clear):
-            m.d.sync += [v.eq(0) for v in (lane, reserved, addressed, written, read, self.waiting, self.o)]
+            forgotten = (lane, reserved, addressed, written, read, self.waiting, self.o.valid, self.o.last)
+            m.d.sync += [state.eq(0) for state in forgotten]
 
 
 def _later(m, value, name, first, last):

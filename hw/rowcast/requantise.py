@@ -138,32 +138,28 @@ class Requantise(wiring.Component):
     def _shift(self, m, product, steps):
         """Sign, overflow, integer and fraction bits of the product; and whether anything lies below them."""
         keep = FRACTION + INTEGER
-        value, over, below = Cat(Const(0, FRACTION - POINT), product), 0, 0
-        sign = product[-1]
-        for bit in reversed(range(4)):
-            distance = 4 << bit
-            width = keep + distance - 4  # what the shorter shifts still can move into the result
-            do, fill = steps[bit], Cat(*(sign,) * distance)
-            source = Cat(value, fill)
-            shifted = Signal(width, name=f"shifted{distance}")
-            over_now, below_now = Signal(name=f"over{distance}"), Signal(name=f"below{distance}")
-            lost = value[width:]
-            m.d.comb += [
-                shifted.eq(Mux(do, source[distance : distance + width], source[:width])),
-                over_now.eq(over | (~do & (lost ^ Cat(*(sign,) * len(lost))).any())),
-                below_now.eq(below | (do & value[:distance].any())),
-            ]
-            value, over, below = shifted, over_now, below_now
-            if bit in (2, 0):  # cycles 7 and 8
-                cycle = 7 if bit else 8
-                value, over, below = (
-                    _register(m, v, f"{n}{cycle}") for v, n in ((value, "value"), (over, "over"), (below, "below"))
-                )
-                sign, steps = _register(m, sign, f"sign{cycle}"), _register(m, steps, f"steps{cycle}")
-        result = data.View(
-            data.StructLayout({"fraction": FRACTION, "integer": INTEGER, "sign": 1, "over": 1}), Cat(value, sign, over)
-        )
-        return result, below
+        value, sign = Cat(Const(0, FRACTION - POINT), product), product[-1]
+
+        # Cycle 7: by 0, 16 or 32 places.  32 go with at most 8 more, and what they cannot bring down is all sign.
+        far, some = steps[3], steps[3] | steps[2]
+        width = keep + 12
+        source = Cat(value, sign.replicate(16))
+        shifted = _register(m, Mux(far, source[32:], Mux(steps[2], source[16:], source)[:width])[:width], "shifted7")
+        lost = _differs(value[width : width + 16], sign) & ~some | _differs(value[width + 16 :], sign) & ~far
+        over = _register(m, lost, "over7")
+        below = _register(m, (value[:16].any() & some) | (value[16:32].any() & far), "below7")
+        sign, steps = _register(m, sign, "sign7"), _register(m, steps[:2], "steps7")
+
+        # Cycle 8: by 0, 4, 8 or 12 places.
+        half = Signal(keep + 4)
+        m.d.comb += half.eq(Mux(steps[1], shifted[8:], shifted))
+        value = _register(m, Mux(steps[0], half[4:], half)[:keep], "value8")
+        lost = (_differs(shifted[keep + 4 :], sign) & ~steps[1]) | (_differs(half[keep:], sign) & ~steps[0])
+        over = _register(m, over | lost, "over8")
+        below = _register(m, below | (shifted[:8].any() & steps[1]) | (half[:4].any() & steps[0]), "below8")
+        sign = _register(m, sign, "sign8")
+        layout = data.StructLayout({"fraction": FRACTION, "integer": INTEGER, "sign": 1, "over": 1})
+        return data.View(layout, Cat(value, sign, over)), below
 
     def _round(self, m, result, below, once):
         """The floor of the result, saturated, and whether the result is one more."""
@@ -171,7 +167,7 @@ class Requantise(wiring.Component):
         # Digit j after the point, 2 and up; complemented below 1/2, so that a distance from 1/2 starts with zeros.
         digit = {j: result.fraction[FRACTION - j] ^ ~half for j in range(2, FRACTION + 1)}
         # ONNX: |f - 1/2| <= 2^(e - 24) looks at the digits to 24 - e: 16 for the largest e, 26 for |X| < 1/2.
-        top = {e: (result.integer[e:] ^ Cat(*(sign,) * (INTEGER - e))).any() for e in range(INTEGER)}
+        top = {e: _differs(result.integer[e:], sign) for e in range(INTEGER)}
         top[-1] = top[0] | (half ^ sign)  # |X| >= 2^e
 
         # Cycle 9: leading one and digits.
@@ -199,7 +195,7 @@ class Requantise(wiring.Component):
                 m.d.comb += up.eq(Mux(tie, ~even, half))
             with m.Default():
                 m.d.comb += up.eq(half & away)
-        saturated = Mux(over, Cat(*(~sign,) * INTEGER), integer)
+        saturated = Mux(over, (~sign).replicate(INTEGER), integer)
         return _register(m, Cat(saturated, sign).as_signed(), "quotient10"), _register(m, up, "up10")
 
     def _clamp(self, m, quotient, up):
@@ -221,3 +217,8 @@ def _register(m, value, name):
     m.d.sync += register.eq(value)
     return register
 
+
+
+def _differs(bits, sign):
+    """Whether any bit is not the sign."""
+    return (bits ^ sign.replicate(len(bits))).any()

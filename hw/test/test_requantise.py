@@ -111,7 +111,7 @@ def compare(acc, bias, multiplier, shift, mode, zero_point, low, high):
 @pytest.mark.parametrize("limits", [(0, -128, 127), (-77, -100, 20), (255, -128, 127), (-256, -128, 127)])
 def test_equals_golden(mode, limits):
     rng = np.random.default_rng([SEED, int(mode), limits[0] & 0xFFFF])
-    count = 1200
+    count = 700
     multiplier, shift = parameters(rng, mode, count)
     acc = sums(rng, mode, multiplier, shift)
     bias = np.where(rng.integers(0, 2, count), 0, rng.integers(-(2**31), 2**31, count))
@@ -121,7 +121,7 @@ def test_equals_golden(mode, limits):
 
 def test_onnx_edges():
     rng = np.random.default_rng(SEED + 1)
-    acc, multiplier, shift = onnx_edges(rng, 3000)
+    acc, multiplier, shift = onnx_edges(rng, 2000)
     compare(acc, np.zeros_like(acc), multiplier, shift, PostMode.ONNX, 0, -128, 127)
     compare(acc, np.zeros_like(acc), multiplier, shift, PostMode.ONNX, -250, -128, 127)
 

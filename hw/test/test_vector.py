@@ -84,7 +84,22 @@ def test_reduction(source, lanes, idle, stall):
 
 
 def test_longest_sum():
-    config = Config(lanes=4)
-    wins = [(np.full((1 << 14, 4), -128), np.zeros(1 << 14, bool))]
-    results, _, _ = run(config, PostSource.SUM, wins, 0, 0, 0)
-    assert results == [([-(1 << 21)] * 4, 1 << 14)]
+    dut = VectorFront(Config(lanes=4))
+    words = 1 << 14
+
+    async def testbench(ctx):
+        ctx.set(dut.source, PostSource.SUM)
+        ctx.set(dut.i.valid, 1)
+        ctx.set(dut.i.payload, {"data": 0x80808080, "pad": 0, "last": 0})
+        await ctx.tick().repeat(words - 1)
+        ctx.set(dut.i.payload.last, 1)
+        await ctx.tick()
+        ctx.set(dut.i.valid, 0)
+        await ctx.tick().until(dut.o.valid)
+        assert [ctx.get(value) for value in (dut.o.payload["values"][i] for i in range(4))] == [-128 * words] * 4
+        assert ctx.get(dut.o.payload.count) == words
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
