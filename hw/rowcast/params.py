@@ -17,7 +17,7 @@ TABLE_BITS = 8
 
 
 def load_layout(config):
-    """Writes that all post-processors take: a channel's parameters, or an entry of one of the tables (a strobe each)."""
+    """Writes that all post-processors take: a channel's parameters, or an entry of a table (a strobe for each)."""
     return data.StructLayout(
         {
             "scale_write": 1,
@@ -33,8 +33,8 @@ def load_layout(config):
 class ParamLoader(wiring.Component):
     """Words of the PARAM space to writes.  One item of 32 bits a cycle, `lanes` / 4 items a word, latency 2.
 
-    A channel is written when its item 2 (shift) arrives, with the bias and the multiplier that came before it, so a load starts
-    at a channel's item 0 or in the tables.  Items behind the tables are dropped.
+    A channel is written when its item 2 (shift) arrives, with the bias and the multiplier that came before it, so a
+    load starts at a channel's item 0 or in the tables.  Items behind the tables are dropped.
 
     Members
     -------

@@ -38,18 +38,21 @@ def _run_layout(config):
 class PostUnit(wiring.Component):
     """Executes POST_PE, POST_SET, POST_LOOP, POST_RUN and MARK.
 
-    Two loop nests follow each other through a run.  The *issue* nest sends drain commands (DRAIN), or counts windows into the
-    vector unit (else); the *arrive* nest advances with the psums, or with the results, and knows where they go.  So the way
-    through the array may be of any length, at least 2 cycles.  A word is drained only when every column has reserved room for it.
+    Two loop nests follow each other through a run.  The *issue* nest sends drain commands (DRAIN), or counts windows
+    into the vector unit (else); the *arrive* nest advances with the psums, or with the results, and knows where they
+    go.  So the way through the array may be of any length, at least 2 cycles.  A word is drained only when every column
+    has reserved room for it.
 
-    A DRAIN run may start while the words of the one before are on their way: `rows` cycles (of the array) after its last
-    drain, so that no two psums meet in a chain.  At most two runs are under way; tokens are given in order, each when the run's
-    last word has been granted.  POST_PE and POST_LOOP wait until all psums are there; POST_SET, MARK, other sources and all that
-    signals wait until no run is under way.
+    A DRAIN run may start while the words of the one before are on their way: `rows` cycles (of the array) after its
+    last drain, so that no two psums meet in a chain.  At most two runs are under way; tokens are given in order, each
+    when the run's last word has been granted.  POST_PE and POST_LOOP wait until all psums are there; POST_SET, MARK,
+    other sources and all that signals wait until no run is under way.
 
     Members
     -------
-    i, signal, busy, error : see `unit_ports`.
+    i, signal, busy, error : see `unit_ports`.  Errors: OPCODE; FIELD (a count of 0, rows of 0 or more than the array has, a
+        PE outside the array, an unknown source, more pixels than a psum half has); BUFFER_RANGE (an output word outside
+        the activation memory, a channel outside the parameter memory).
     clear : the soft reset; it reaches everything in here, at whatever place the columns are emitted.
     psum_filled : pulse: a psum half is complete.
     psum_freed : pulse, `FREED` cycles after the last drain of a half was issued.
@@ -62,8 +65,23 @@ class PostUnit(wiring.Component):
     psums : counter strobe: a psum of each column.
     """
 
-    FREED = 4
+    FREED = 4  # a drain is at the scratchpads in fewer cycles than the first psum of a pass that begins then
     MAX_RUNS = 2
+
+    clear: Signal
+    drain: Signal
+    drain_row: Signal
+    drain_psum: Signal
+    drain_ready: Signal
+    psum_valid: Signal
+    psum: list
+    psum_filled: Signal
+    psum_freed: Signal
+    vector: stream.Interface
+    param: stream.Interface
+    writes: list
+    layer: Signal
+    psums: Signal
 
     def __init__(self, config):
         self.config = config
@@ -140,14 +158,15 @@ class PostUnit(wiring.Component):
         }
         place, loop, run = fields["POST_PE"], fields["POST_LOOP"], fields["POST_RUN"]
         drains, idle, still, quiet = Signal(), Signal(), Signal(), Signal()
-        room = Signal()
+        behind, room = Signal(), Signal()
         m.d.comb += [
             drains.eq(run.source == PostSource.DRAIN),
             idle.eq(self.runs == 0),
             still.eq(~self.issuing & ~self.pending & ~self.arriving),
             quiet.eq(Mux(word.signal == 0, still, idle)),
             # A run behind another one: only drain behind drain, whose settings are the same.
-            room.eq(idle | (self.is_drain & (self.runs < self.MAX_RUNS) & ~self.pending & ~self.issuing & ~self.complete)),
+            behind.eq(self.is_drain & (self.runs < self.MAX_RUNS) & ~self.pending & ~self.issuing & ~self.complete),
+            room.eq(idle | behind),
         ]
 
         bad, ready = Signal(), Signal()
@@ -203,7 +222,8 @@ class PostUnit(wiring.Component):
             with m.Elif(self.overflow):
                 m.d.sync += [self.error.code.eq(Error.FIELD), self.error.index.eq(self.run.index)]
             with m.Else():
-                m.d.sync += [self.error.code.eq(Mux(unknown, Error.OPCODE, Error.FIELD)), self.error.index.eq(word.index)]
+                m.d.sync += self.error.code.eq(Mux(unknown, Error.OPCODE, Error.FIELD))
+                m.d.sync += self.error.index.eq(word.index)
             m.d.sync += self.error.valid.eq(self.out_of_range | self.overflow | (self.i.valid & (bad | unknown)))
 
     def _nest(self, m, rows):

@@ -55,19 +55,20 @@ def place_layout():
 
 
 def word_layout(config):
-    """A word to write; all zero if there is none.  `valid` = 0 with `last`: the run ended with a word that is dropped."""
+    """A word to write; all 0 if there is none.  `valid` = 0 with `last`: the run ended with a word that is dropped."""
     return data.StructLayout({"valid": 1, "last": 1, "address": 20, "data": config.word_bits})
 
 
 class PostColumn(wiring.Component):
     """Items to bytes, `lanes` bytes to a word, words to a queue.  One item a cycle, never refused.
 
-    An item's sum is a psum (DRAIN), a lane's value (MAX, SUM), `t1[a] + t2[b]` wrapped to int32 (ADD), or the product of both
-    entries' low 16 bits, signed (MUL), for bytes a and b, table index byte + 128.  It goes through `Requantise` and, if `settings.table`
-    is set, through the output table.  `LATENCY` cycles after a word's last item the word stands in the queue.
+    An item's sum is a psum (DRAIN), a lane's value (MAX, SUM), `t1[a] + t2[b]` wrapped to int32 (ADD), or the product
+    of both entries' low 16 bits, signed (MUL), for bytes a and b, table index byte + 128.  It goes through `Requantise`
+    and, if `settings.table` is set, through the output table.  `LATENCY` cycles after a word's last item the word
+    stands in the queue.
 
-    Room in the queue is reserved before a word's items come: by `reserve` (DRAIN) or by taking a result; neither while `full`.
-    The words' place in the array of columns is not known here: equal columns are one module.
+    Room in the queue is reserved before a word's items come: by `reserve` (DRAIN) or by taking a result; neither while
+    `full`.  The words' place in the array of columns is not known here: equal columns are one module.
 
     Members
     -------
@@ -127,7 +128,7 @@ class PostColumn(wiring.Component):
         return m
 
     def _items(self, m):
-        """Cycles 1 to 3: a result's lanes one after the other; whether there is an item in cycle 1, from either source."""
+        """Cycles 1 to 3: a result's lanes one by one; whether there is an item in cycle 1, from either source."""
         lanes = self.config.lanes
         lane = Signal(lanes)  # of the item in cycle 1, one bit a lane
         held = Signal(self.result.shape(), reset_less=True)
@@ -302,7 +303,9 @@ class PostColumn(wiring.Component):
             reserved.eq(reserved + (self.reserve | self.take) - pop),
         ]
         m.d.comb += self.empty.eq((reserved == 0) & ~self.o.valid)
-        # Zeros by the registers' synchronous reset, so address and data have no other: after a `clear` they are 0 one cycle later.
+
+        # The zeros are the registers' synchronous reset, so address and data have no other: after a `clear` they are 0
+        # one cycle later, long before the next word.
         head = entries.read_data
         out_address = Signal(20, reset_less=True)
         out_data = Signal(config.word_bits, reset_less=True)

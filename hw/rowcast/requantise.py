@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .isa import PostMode
 
-__all__ = ["PARAM_BITS", "Requantise", "scale_layout"]
+__all__ = ["Requantise", "scale_layout"]
 
 SUM_BITS = 32
 LOW_BITS = 17  # lower part of both factors: unsigned 17 bits and signed 18 bits fit every side of an 18x18 multiplier
@@ -14,31 +14,37 @@ MULTIPLIER_BITS = 2 * LOW_BITS  # 31, and up to 3 places to the left
 POINT = 24  # the product's binary point where the shifter does nothing
 FRACTION = 26  # bits after the point that decide a tie of ONNX; what lies below is only tested for zero
 INTEGER = 9  # |result| >= 512 stays outside int8 whatever the zero point
-PARAM_BITS = SUM_BITS + MULTIPLIER_BITS + 6
 
 
 def scale_layout():
-    """A channel's parameters as `encode_params` makes them: scaling is by `multiplier` / 2^(24 + 4 `steps`), 4 `steps` <= 40.
+    """A channel's parameters as `encode_params` makes them: a scale of `multiplier` / 2^(24 + 4 `steps`), steps <= 10.
 
     `align` says how many places the multiplier stands left of its 31 bits.
     """
     return data.StructLayout(
-        {"bias": signed(SUM_BITS), "multiplier_low": 32, "align": 2, "steps": 4, "multiplier_high": MULTIPLIER_BITS - 32}
+        {
+            "bias": signed(SUM_BITS),
+            "multiplier_low": 32,
+            "align": 2,
+            "steps": 4,
+            "multiplier_high": MULTIPLIER_BITS - 32,
+        }
     )
 
 
 class Requantise(wiring.Component):
-    """`clamp(round((acc + bias) x multiplier / 2^(24 + 4 steps)) + zero_point, low, high)`, latency `LATENCY`, one item a cycle.
+    """`clamp(round((acc + bias) x multiplier / 2^(24 + 4 steps)) + zero_point, low, high)`.  One item a cycle.
 
-    The twin is `postprocess` of the golden, without its table; there stand the exact rules of the modes.  Everything is two's
-    complement: q the floor of the scaled sum X, f its fraction; what the modes decide is whether the result is q or q + 1.
+    The twin is `postprocess` of the golden, without its table; there stand the exact rules of the modes.  Everything is
+    two's complement: q the floor of the scaled sum X, f its fraction; what the modes decide is whether the result is q
+    or q + 1.
 
-    TFLITE : 2^30 (times 2^align) is added to the product and all below bit 31 dropped; then q + 1 if f >= 1/2, except that a
-        negative X with f = 1/2 stays q.  A total shift below 31 rounds once, ties up.
+    TFLITE : 2^30 (times 2^align) is added to the product and all below bit 31 dropped; then q + 1 if f >= 1/2, except
+        that a negative X with f = 1/2 stays q.  A total shift below 31 rounds once, ties up.
     SINGLE : as TFLITE's second rounding.
-    ONNX : the float32 product X' has 24 significant bits, its last place is u = 2^(e - 23) for the leading one of |X| at 2^e.
-        Halves are even multiples of u in the range that does not saturate, so X' is a tie if |f - 1/2| <= u / 2, and the even
-        of q and q + 1 is taken; else X is on the same side of the tie as X'.
+    ONNX : the float32 product X' has 24 significant bits, its last place is u = 2^(e - 23) for the leading one of |X|
+        at 2^e.  Halves are even multiples of u in the range that does not saturate, so X' is a tie if |f - 1/2| <=
+        u / 2, and the even of q and q + 1 is taken; else X is on the same side of the tie as X'.
     BYPASS : multiplier 2^24, no shift, no bias.
 
     Members
@@ -122,7 +128,8 @@ class Requantise(wiring.Component):
         ]
         middle = _register(m, products[0, 1] + nudged, "middle5")
         outer = _register(m, Cat(products[0, 0], products[1, 1]).as_signed(), "outer5")
-        steps, align, twice = (_register(m, v, f"{n}5") for v, n in ((steps, "steps"), (align, "align"), (twice, "twice")))
+        steps, align = _register(m, steps, "steps5"), _register(m, align, "align5")
+        twice = _register(m, twice, "twice5")
 
         # Cycle 6: the product; what TFLITE's first rounding drops is cleared, mostly by the registers' reset.
         product = Signal(signed(SUM_BITS + MULTIPLIER_BITS), name="product6", reset_less=True)

@@ -14,10 +14,8 @@ COUNT_BITS = VALUE_BITS - 7
 
 
 def result_layout(config):
-    """What became of a window: a value a lane (MAX, SUM: signed; ADD, MUL: first byte, then second), and its words without padding."""
-    return data.StructLayout(
-        {"values": data.ArrayLayout(signed(VALUE_BITS), config.lanes), "count": COUNT_BITS}
-    )
+    """A window's result: a value a lane (MAX, SUM: signed; ADD, MUL: two bytes), and the words that are not padding."""
+    return data.StructLayout({"values": data.ArrayLayout(signed(VALUE_BITS), config.lanes), "count": COUNT_BITS})
 
 
 class VectorFront(wiring.Component):

@@ -23,7 +23,7 @@ CONFIGS = {
 
 
 class Params:
-    """Random contents of the PARAM space: what the golden needs, and the words that load it (only the first `tables`)."""
+    """Random contents of the PARAM space, for the golden and as words to load, with the first `tables` tables."""
 
     def __init__(self, config, rng, mode, tables=3):
         channels = config.param_channels
@@ -130,7 +130,7 @@ def bits(instruction):
 
 
 class Bench:
-    """The unit, an array with the chains' latency, writers and a vector stream; `idle` stalls each of them at random."""
+    """The unit, an array with chains, writers and a vector stream; `idle` stalls each of them at random."""
 
     CHAIN = 13
 

@@ -102,8 +102,9 @@ def compare(acc, bias, multiplier, shift, mode, zero_point, low, high):
     if wrong.size:
         i = wrong[0]
         pytest.fail(
-            f"{wrong.size} of {acc.size} wrong, first item {i}: acc {acc[i]}, bias {bias[i]}, multiplier {multiplier[i]}, "
-            f"shift {shift[i]}, mode {mode!r}, zero point {zero_point}: got {got[i]}, want {want[i]}"
+            f"{wrong.size} of {acc.size} wrong, first item {i}: acc {acc[i]}, bias {bias[i]}, "
+            f"multiplier {multiplier[i]}, shift {shift[i]}, mode {mode!r}, zero point {zero_point}: "
+            f"got {got[i]}, want {want[i]}"
         )
 
 

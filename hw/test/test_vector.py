@@ -36,7 +36,9 @@ def pack(values):
 def run(config, source, wins, idle, stall, seed):
     dut = VectorFront(config)
     rng = np.random.default_rng(seed)
-    words = [(pack(d), int(p), int(i == len(data) - 1)) for data, pad in wins for i, (d, p) in enumerate(zip(data, pad))]
+    words = []
+    for data, pad in wins:
+        words += [(pack(d), int(p), int(i == len(data) - 1)) for i, (d, p) in enumerate(zip(data, pad))]
     results, cycles = [], 0
 
     async def feed(ctx):

@@ -43,8 +43,8 @@ def wrap_int32(value):
 def requantise_tflite(acc, multiplier, shift):
     """gemmlowp's MultiplyByQuantizedMultiplier: saturating rounding doubling high multiply, then rounding right shift.
 
-    The first rounding `floor((acc * multiplier + 2^30) / 2^31)` takes ties up, the second, by `shift` bits, away from zero.
-    A negative `shift` is a left shift of `acc` beforehand, exact (the C code overflows where this does not).
+    The first rounding `floor((acc * multiplier + 2^30) / 2^31)` takes ties up, the second, by `shift` bits, away from
+    zero.  A negative `shift` is a left shift of `acc` beforehand, exact (the C code overflows where this does not).
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def _round_half_even(value, drop):
 
 
 def _bit_length(value):
-    """Bits of non-negative int64; the float's exponent is one too high where the conversion rounds up to a power of two."""
+    """Bits of non-negative int64; the float's exponent is one too high where it was rounded up to a power of two."""
     exponent = np.frexp(value.astype(np.float64))[1].astype(np.int64)
     return exponent - (value >> np.maximum(exponent - 1, 0) == 0) * (exponent > 0)
 
@@ -186,7 +186,7 @@ def quantise_multiplier_onnx(scale):
 
 
 def quantise_multiplier_average(count):
-    """(multiplier, right shift) with which `requantise_single` divides by `count` as TensorFlow Lite's average pooling does.
+    """(multiplier, right shift) with which `requantise_single` divides by `count` as TensorFlow Lite's average pooling.
 
     `(acc > 0 ? acc + count / 2 : acc - count / 2) / count`, truncating, for |acc| <= 128 x count.  The multiplier is
     2^shift / count rounded up, so a tie stays one or rises above it; the error |acc| x 2^-shift is below the distance
@@ -204,14 +204,15 @@ def quantise_multiplier_average(count):
 def encode_params(bias, multiplier, shift, mode):
     """Parameters as the hardware keeps them: uint32 [channels, 4], items bias, multiplier, shift, 0.
 
-    The hardware computes `(acc + bias) * M / 2^(24 + 4 t)`, with M of 34 bits, and rounds it as the mode says; a total right
-    shift T of `multiplier` is made a multiple of 4 by M = multiplier * 2^a, T + a = 24 + 4 t.  So its shifter has four
-    levels instead of six.
-    Item 1 is the low word of M.  Item 2 has a in bits 0..1, t (0 to 10) in bits 2..5, the upper two bits of M in bits 6..7.
+    The hardware computes `(acc + bias) * M / 2^(24 + 4 t)`, with M of 34 bits, and rounds it as the mode says; a total
+    right shift T of `multiplier` is made a multiple of 4 by M = multiplier * 2^a, T + a = 24 + 4 t.  So its shifter has
+    four levels instead of six.
+    Item 1 is the low word of M.  Item 2 has a in bits 0..1, t (0 to 10) in bits 2..5, the upper two bits of M in bits
+    6..7.
 
     T is 31 + shift for TFLITE, else shift.  It must be within 21..63: multipliers are normalised to 31 bits first
-    (TFLITE: not past T = 30, since rounding twice begins at 31); then a smaller T means |result| >= 512 for every sum but 0,
-    which any zero point leaves saturated, and a larger one means 0.
+    (TFLITE: not past T = 30, since rounding twice begins at 31); then a smaller T means |result| >= 512 for every sum
+    but 0, which any zero point leaves saturated, and a larger one means 0.
 
     Raises
     ------
@@ -241,7 +242,7 @@ def encode_params(bias, multiplier, shift, mode):
 
 
 def decode_params(items, mode):
-    """(bias, multiplier, shift) that give the same bytes as the ones that `encode_params` got, int64 [channels] each."""
+    """(bias, multiplier, shift) that give the same bytes as those that `encode_params` got, int64 [channels] each."""
     items = np.asarray(items).astype(np.int64)
     align, steps, high = items[:, 2] & 3, items[:, 2] >> 2 & 15, items[:, 2] >> 6 & 3
     multiplier, shift = (high << 32 | items[:, 1]) >> align, 24 + 4 * steps - align
