@@ -51,8 +51,8 @@ class PostUnit(wiring.Component):
     Members
     -------
     i, signal, busy, error : see `unit_ports`.  Errors: OPCODE; FIELD (a count of 0, rows of 0 or more than the array
-        has, a PE outside the array, an unknown source, more pixels than a psum half has); BUFFER_RANGE (an output word outside
-        the activation memory, a channel outside the parameter memory).
+        has, a PE outside the array, an unknown source, more pixels than a psum half has); BUFFER_RANGE (an output
+        word outside the activation memory, a channel outside the parameter memory).
     clear : the soft reset; it reaches everything in here, at whatever place the columns are emitted.
     psum_filled : pulse: a psum half is complete.
     psum_freed : pulse, `FREED` cycles after the last drain of a half was issued.
