@@ -9,12 +9,14 @@ from amaranth.sim import Simulator
 from rowcast import Accelerator
 from rowcast.registers import CAUSES, COUNTERS, Error, address_of
 
+from .verilated import SimulationError
+
 __all__ = ["AmaranthMachine", "EngineError"]
 
 OKAY, SLVERR = 0, 2
 
 
-class EngineError(RuntimeError):
+class EngineError(SimulationError):
     """The engine stopped a run: its error code and the instruction's index."""
 
     def __init__(self, code, index):

@@ -1,0 +1,44 @@
+"""Errors for people: what ends in one line and an exit status, and what is a bug and keeps its traceback."""
+
+__all__ = ["InputError", "is_expected", "one_line"]
+
+
+class InputError(ValueError):
+    """Something that was given cannot be used: the message names it, what it is, and what it must be."""
+
+
+# By name, so that nothing is imported to find out: a class whose module is not loaded has not been raised.
+_EXPECTED = {
+    "rowcast.config.ConfigError", "rowcast.emit.EmissionError", "rowcast.isa.IsaError",
+    "rowcast_models.graph.GraphError", "rowcast_models.compiler.network.CompileError",
+    "rowcast_models.compiler.tokens.TokenOverflow",
+    "rowcast_sim.tools.ToolError", "rowcast_sim.verilated.SimulationError", "rowcast_sim.functional.Deadlock",
+}  # fmt: skip
+
+
+def is_expected(error):
+    """Whether this is a problem of input, tools or a run, not of this program."""
+    if isinstance(error, (InputError, OSError)):
+        return True
+    return any(f"{kind.__module__}.{kind.__qualname__}" in _EXPECTED for kind in type(error).__mro__)
+
+
+def one_line(error):
+    """The error in one line; a tool's longer output goes to a file that the line names."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) <= 1:
+        return lines[0] if lines else type(error).__name__
+    return " ".join(lines[:2]) + _details(str(error))
+
+
+def _details(text):
+    from .tools import cache_dir
+
+    try:
+        path = cache_dir() / "last-error.txt"
+        path.write_text(text + "\n")
+    except OSError:
+        return ""
+    return f" (all of it: {path})"

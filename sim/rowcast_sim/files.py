@@ -1,0 +1,78 @@
+"""Arrays and folders on disk: read with every doubt, written whole or not at all."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from .errors import InputError
+
+__all__ = ["check_target", "read_array", "staged_folder", "write_array"]
+
+
+def read_array(path):
+    """The array in a .npy file, without executing anything in it.
+
+    Raises
+    ------
+    InputError
+        Not a .npy file, one that ends too early, or one of Python objects.
+    OSError
+        It cannot be read.
+    """
+    with open(path, "rb") as file:
+        if file.read(6) != b"\x93NUMPY":
+            raise InputError(f"{path}: not a .npy file")
+    try:
+        # Mapping compares the header with the file's length before any memory is asked for.
+        mapped = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # the header is parsed by numpy as Python: what it raises depends on the bytes
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "Python objects" in reason:
+            reason = "it holds pickled Python objects, not numbers"
+        elif "mmap length" in reason or "empty file" in reason:
+            reason = "it ends before its last value"
+        raise InputError(f"{path}: not a usable .npy file: {reason}") from None
+    return np.array(mapped)
+
+
+def check_target(path):
+    """Complain now, and not after minutes of work, about a file that could not be written in the end."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: the folder {path.parent} cannot be written")
+
+
+def write_array(path, array):
+    """Write a .npy file; nobody ever finds half of it."""
+    path = Path(path)
+    with staged_folder(path.parent) as stage:
+        with open(stage / path.name, "wb") as file:
+            np.save(file, array, allow_pickle=False)
+
+
+@contextlib.contextmanager
+def staged_folder(target):
+    """A folder whose files move to `target` when the block ends well, and go when it does not.
+
+    `target` is made only then; a file in it is replaced, others stay.
+    """
+    target = Path(target)
+    existing = next(folder for folder in (target, *target.absolute().parents) if folder.exists())
+    if not existing.is_dir():
+        raise InputError(f"{existing}: is not a folder")
+    stage = Path(tempfile.mkdtemp(dir=existing, prefix=".rowcast-"))
+    try:
+        yield stage
+        target.mkdir(parents=True, exist_ok=True)
+        for path in sorted(stage.iterdir()):
+            os.replace(path, target / path.name)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)

@@ -1,0 +1,153 @@
+"""`rowcast run`: a network on inputs from a file, on any backend."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rowcast_models.compiler.network import compile_graph
+from rowcast_models.golden.evaluate import evaluate
+from rowcast_models.zoo import NETWORKS
+
+from . import report
+from .errors import InputError
+from .files import check_target, read_array, write_array
+from .machine import open_backend
+from .results import compare
+
+__all__ = ["Job", "read_input", "run"]
+
+ROWS = 20  # of the table of results
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the command line asks for; see `rowcast run --help`."""
+
+    network: str
+    source: str
+    target: str | None
+    backend: str
+    batch: bool
+    check: bool
+    memory: int | None
+    config: object
+
+
+def run(job, *, console):
+    """Do it; returns the exit status: 1 if `check` finds a difference."""
+    if job.network not in NETWORKS:
+        raise InputError(f"there is no network {job.network!r}; networks are: {', '.join(NETWORKS)}")
+    if job.check and job.backend == "golden":
+        raise InputError("--check compares with the golden: choose another --backend")
+    if job.target is not None:
+        check_target(job.target)
+    network = NETWORKS[job.network]
+    inputs = read_input(job.source, network)
+    graph = network.build(batch=len(inputs) if job.batch else 1)
+    program = _compile(job, graph)
+    runs = _run(job, graph, program, np.split(inputs, 1 if job.batch else len(inputs)))
+    outputs = np.concatenate([run.tensors[graph.outputs[0]] for run in runs])
+    if job.target is not None:
+        write_array(job.target, outputs)
+    _print(console, job, program, outputs, runs)
+    return _check(console, graph, inputs, runs) if job.check else 0
+
+
+def read_input(path, network):
+    """The int8 input in a file, images converted; the first axis is the batch.
+
+    Raises
+    ------
+    InputError
+        No array, or one that the network cannot take.
+    """
+    array = read_array(path)
+    shape = _input_shape(network)
+    allowed = [("int8", shape)]
+    if network.to_input is not None:
+        allowed.append(("uint8", network.image_shape))
+    if (array.dtype.name, array.shape[1:]) not in allowed or not array.ndim:
+        texts = [f"{dtype} [N, {', '.join(map(str, sizes))}]" for dtype, sizes in allowed]
+        raise InputError(f"{path}: the input must be {' or '.join(texts)}, not {array.dtype} {list(array.shape)}")
+    if not len(array):
+        raise InputError(f"{path}: there are no images in it")
+    return network.to_input(array) if array.dtype == np.uint8 else array
+
+
+def _input_shape(network):
+    graph = network.build(batch=1)
+    return tuple(graph.tensors[graph.inputs[0]].shape[1:])
+
+
+def _compile(job, graph):
+    """The program, or None if the backend needs none and nobody asks for its size."""
+    if job.backend == "golden" and job.memory is None:
+        return None
+    with report.working(f"Compiling {graph.name}"):
+        program = compile_graph(graph, job.config, keep_all=job.check)
+    if job.memory is not None and program.size > job.memory:
+        raise InputError(
+            f"the program needs {program.size:,} bytes of memory (instructions, weights and tensors), "
+            f"more than --memory {job.memory:,}"
+        )
+    return program
+
+
+def _run(job, graph, program, batches):
+    """A Run of each batch."""
+    options = {}
+    if job.backend == "rtl":
+        from .demo import simulator
+
+        options["model"] = simulator(job.config)
+    (name,) = graph.inputs
+    runs = []
+    with open_backend(job.backend, graph, program, **options) as backend:
+        with report.progress_bar(f"Running {graph.name}", len(batches)) as step:
+
+            def note(cycles, layer):
+                step(0, note=f"{cycles:,} cycles, layer {layer + 1} of {len(program.layers)}")
+
+            for batch in batches:
+                runs.append(backend.run({name: batch}, progress=note))
+                step()
+    return runs
+
+
+def _print(console, job, program, outputs, runs):
+    timed = runs[0].cycles > 0
+    each = timed and not job.batch
+    headings = ["image", "class", "outputs", *(["cycles"] if each else [])]
+    made = report.table(*headings, numbers=("image", "class", "cycles"))
+    for number, values in enumerate(outputs[:ROWS]):
+        texts = " ".join(f"{value:4d}" for value in values.reshape(-1)[:16])
+        made.add_row(str(number), str(values.argmax()), texts, *([report.num(runs[number].cycles)] if each else []))
+    console.print(made, "")
+    if len(outputs) > ROWS:
+        console.print(f"... and {len(outputs) - ROWS} more\n")
+    if runs[0].layers:
+        console.print(report.layer_table(program, runs[0]), "")
+        console.print(report.cause_table(runs[0], ascii_only=console.options.ascii_only), "")
+    elif timed:
+        report.sentence(console, f"{sum(run.cycles for run in runs):,} cycles.")
+
+
+def _check(console, graph, inputs, runs):
+    """Compare every tensor of every run with the golden."""
+    golden = evaluate(graph, {graph.inputs[0]: inputs})
+    names = [node.output for node in graph.nodes]
+    step = len(inputs) // len(runs)
+    found, compared = [], 0
+    for number, run in enumerate(runs):
+        part = slice(number * step, (number + 1) * step)
+        compared += sum(name in run.tensors for name in names)
+        differences = compare(run.tensors, {name: golden[name][part] for name in names})
+        found += [(number, difference) for difference in differences]
+    for number, difference in found[:1]:
+        place = f"run {number}: " if len(runs) > 1 else ""
+        report.sentence(console, f"First difference: {place}{difference}", style="red")
+    report.sentence(
+        console, f"{compared - len(found)} of {compared} tensors equal the golden bit for bit.",
+        style="bold red" if found else "bold green",
+    )  # fmt: skip
+    return 1 if found else 0
