@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from amaranth import Module, Signal, unsigned
+from amaranth import Module, Signal, signed, unsigned
 from amaranth.back import rtlil
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
@@ -81,7 +81,7 @@ class Ring(wiring.Component):
 
     def __init__(self, *, num_cells):
         self.num_cells = num_cells
-        super().__init__({"i": In(stream.Signature(4)), "clear": In(1), "o": Out(4)})
+        super().__init__({"i": In(stream.Signature(4)), "clear": In(1), "o": Out(signed(4))})
 
     def elaborate(self, platform):
         m = Module()
@@ -219,7 +219,7 @@ def test_names_that_fall_together():
 
 def test_errors():
     with pytest.raises(ValueError, match="name must be a Verilog identifier, not '8bit'"):
-        emit.verilog(Ring(num_cells=1), name="8bit")
+        emit.verilog(None, name="8bit")
     with pytest.raises(emit.EmissionError, match="must not have the name of the top module, 'cell'"):
         emit.verilog(Ring(num_cells=1), name="cell")
     with pytest.raises(emit.EmissionError, match="Yosys did not accept"):
