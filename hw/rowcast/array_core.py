@@ -93,7 +93,8 @@ class PEArray(wiring.Component):
         drained = 0  # whether a psum stands there
         for row in range(config.rows):
             strobes = Signal(strobes_layout(config), name=f"strobes{row}", reset_less=True)
-            m.d.sync += [strobes.eq(timing.strobes), strobes.drain.eq(timing.drain[row])]
+            drain = Signal(name=f"drain{row}")  # has a reset: see `Schedule`
+            m.d.sync += [strobes.eq(timing.strobes), drain.eq(timing.drain[row])]
             for column in range(config.columns):
                 pe = PE(config)
                 m.submodules[f"pe{row}_{column}"] = place(pe, "rowcast_pe", platform)
@@ -104,10 +105,11 @@ class PEArray(wiring.Component):
                     pe.ifmap_valid.eq(ifmaps.o_valid[row]),
                     pe.ifmap_flit.eq(ifmaps.o_flit[row]),
                     pe.strobes.eq(strobes),
+                    pe.strobes.drain.eq(drain),
                     pe.psum_in.eq(above[column]),
                 ]
                 above[column] = pe.psum_out
-            drained = self._valid(m, row, strobes.drain, drained)
+            drained = self._valid(m, row, drain, drained)
         m.d.comb += [self.o_valid.eq(drained), *(o.eq(psum) for o, psum in zip(self.o_psum, above, strict=True))]
         return m
 

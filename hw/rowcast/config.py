@@ -70,9 +70,9 @@ class Config:
     lanes: int = 8
     filter_words: int = 512
     ifmap_words: int = 512
-    psum_pixels: int = 64
+    psum_pixels: int = 128
     act_words: int = 16384
-    act_banks: int = 4
+    act_banks: int = 8
     filter_buffer_words: int = 8192
     param_channels: int = 512
     noc_words: int = 1
@@ -189,7 +189,7 @@ PRESETS = {
     ),
     # 16 MACs for an ECP5-25F.
     "small": Config(
-        rows=2, columns=1, lanes=8, act_words=4096, act_banks=2, filter_buffer_words=2048, param_channels=256,
+        rows=2, columns=1, lanes=8, psum_pixels=64, act_words=4096, act_banks=2, filter_buffer_words=2048, param_channels=256,
         outstanding_reads=4,
     ),
     # 128 MACs for an ECP5-85F.

@@ -201,7 +201,7 @@ class Engine(wiring.Component):
             causes.filter_missing.eq(dispatch.missing[Unit.FILTER]),
             causes.ifmap_missing.eq(dispatch.missing[Unit.IFMAP]),
             causes.post_missing.eq(dispatch.missing[Unit.POST]),
-            causes.vector.eq(self.ifmap.vector.valid),
+            causes.vector.eq(self.post.vector_run),
             causes.post_busy.eq(self.post.busy),
             causes.load_busy.eq(self.load.busy),
             causes.store_busy.eq(self.store.busy),

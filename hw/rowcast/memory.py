@@ -22,6 +22,7 @@ class Ram(wiring.Component):
     shape : shape of a word.
     depth : words.
     latency : 1 or 2.
+    style : "block" or "distributed" RAM; None leaves the choice to synthesis.
 
     Members
     -------
@@ -34,11 +35,14 @@ class Ram(wiring.Component):
     write_address: Signal
     write_data: Signal
 
-    def __init__(self, *, shape, depth, latency=2):
+    def __init__(self, *, shape, depth, latency=2, style=None):
         if latency not in (1, 2):
             raise ValueError(f"latency must be 1 or 2, not {latency!r}")
+        if style not in (None, "block", "distributed"):
+            raise ValueError(f"style must be 'block', 'distributed' or None, not {style!r}")
         self.latency = latency
-        self.memory = Memory(shape=shape, depth=depth, init=[], attrs={"no_rw_check": 1})
+        attrs = {"no_rw_check": 1} | ({"ram_style": style} if style else {})
+        self.memory = Memory(shape=shape, depth=depth, init=[], attrs=attrs)
         address_width = max(1, ceil_log2(depth))
         super().__init__(
             {

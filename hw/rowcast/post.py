@@ -63,6 +63,7 @@ class PostUnit(wiring.Component):
     writes : a list of `config.drain_writers` write ports; writer w has the columns from w x lanes.
     layer : what the last MARK said.
     psums : counter strobe: a psum of each column.
+    vector_run : a run with a vector source is under way.
     """
 
     FREED = 4  # a drain is at the scratchpads in fewer cycles than the first psum of a pass that begins then
@@ -102,6 +103,7 @@ class PostUnit(wiring.Component):
                 "writes": Out(write_port(config, 1)).array(config.drain_writers),
                 "layer": Out(16),
                 "psums": Out(1),
+                "vector_run": Out(1),
             }
         )
 
@@ -124,6 +126,7 @@ class PostUnit(wiring.Component):
         for j, column in enumerate(self.columns):
             m.submodules[f"column{j}"] = hierarchy.place(column, "rowcast_post_column", platform)
         m.d.comb += [self.psums.eq(self.psum_valid), self.busy.eq(self.i.valid | (self.runs != 0))]
+        m.d.comb += self.vector_run.eq((self.runs != 0) & ~self.is_drain)
         return ResetInserter(self.clear)(m)
 
     def _state(self):

@@ -241,7 +241,8 @@ class PostColumn(wiring.Component):
         """Cycles 3 to 22: parameters, requantiser, output table; the byte and whether there is one."""
         m.submodules.params = params = Ram(shape=scale_layout().size, depth=self.config.param_channels)
         m.submodules.requantise = requantise = Requantise()
-        m.submodules.table = table = Ram(shape=signed(8), depth=1 << TABLE_BITS)
+        # 32 cells of distributed RAM: a block RAM would be seven eighths empty, and they are what `base` has least of.
+        m.submodules.table = table = Ram(shape=signed(8), depth=1 << TABLE_BITS, style="distributed")
         m.d.comb += [
             params.write_enable.eq(self.load.scale_write),
             params.write_address.eq(self.load.channel),

@@ -72,17 +72,19 @@ def strobes_layout(config):
     )
 
 
-def _delayed(m, value, cycles, name):
+def _delayed(m, value, cycles, name, *, reset_less=True):
     """The value of `cycles` cycles ago."""
     for stage in range(cycles):
-        register = Signal(value.shape(), name=f"{name}_{stage + 1}", reset_less=True)
+        register = Signal(value.shape(), name=f"{name}_{stage + 1}", reset_less=reset_less)
         m.d.sync += register.eq(value)
         value = register
     return value
 
 
 class Schedule(wiring.Component):
-    """One record a cycle to strobes: stage k of a record leaves k cycles after it came.  Nothing needs a reset.
+    """One record a cycle to strobes: stage k of a record leaves k cycles after it came.
+
+    Only `drain` has a reset: what was on its way would otherwise come out after it as psums that nobody asked for.
 
     Members
     -------
@@ -162,8 +164,8 @@ class Schedule(wiring.Component):
         ]
         drain_psum = _delayed(m, control.drain_psum, PSUM_READ, "drain_psum")
         drain_row = _delayed(m, control.drain_row, PSUM_READ, "drain_row")
-        drain = _delayed(m, control.drain, PSUM_READ, "drain")
-        rows = Signal(config.rows, reset_less=True)
+        drain = _delayed(m, control.drain, PSUM_READ, "drain", reset_less=False)
+        rows = Signal(config.rows)
         m.d.sync += [rows[row].eq(drain & (drain_row == row)) for row in range(config.rows)]
 
         m.d.comb += [

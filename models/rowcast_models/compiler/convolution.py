@@ -69,7 +69,7 @@ class _Lowering:
         top = base + size
         self.slots = [top - 2 * job.tiling.slot_words, top - job.tiling.slot_words]
         self.passes = 0
-        self.loaded_rows = {}
+        self.drains, self.late_store = [], None
 
     # Order ------------------------------------------------------------------------------------------------------
 
@@ -111,6 +111,7 @@ class _Lowering:
                 if following:
                     ahead.append(lambda at=at: following.load_part(at + 1, spread))
                 self.one_pass(tile, u0, m0, y, x, ahead, resident)
+        self.flush(keep=0)
         self.b.mark()
 
     def tile(self, index, n, ys, xs):
@@ -157,8 +158,23 @@ class _Lowering:
             self.compute(y, x, chunk, count, first=number == 0, last=number == len(runs) - 1)
         self.filters(u0, m0, ahead)
         slot = self.parameters(u0, m0)
-        self.post(tile, u0, m0, y, x, slot, resident)
-        self.passes += 1
+        self.flush(keep=1)
+        self.drains.append(lambda: self.post(tile, u0, m0, y, x, slot, resident))
+
+    def flush(self, *, keep):
+        """Emit the drains of all but the last `keep` passes; the STOREs of a pass follow the drain of the next.
+
+        Instructions are dealt out in order, and a pass may have more STOREs than a queue holds: what the array needs
+        next must not stand behind them.
+        """
+        while len(self.drains) > keep:
+            store = self.drains.pop(0)()
+            if self.late_store:
+                self.late_store()
+            self.late_store = store
+        if not keep and self.late_store:
+            self.late_store()
+            self.late_store = None
 
     def ifmap(self, tile, u0, y, x, chunk, count):
         """One IFMAP_RUN: the windows of all groups for `count` chunks."""
@@ -293,7 +309,7 @@ class _Lowering:
     # Results --------------------------------------------------------------------------------------------------------
 
     def post(self, tile, u0, m0, y, x, slot, resident):
-        """POST_RUN of the pass, and the STOREs of its results unless they stay."""
+        """POST_RUN of the pass; returns what emits the STOREs of its results, or None if they stay."""
         shape, m = self.shape, self.map
         groups = min(m.filters, shape.out_words - m0)
         pixel = shape.out_pitch
@@ -319,8 +335,10 @@ class _Lowering:
             "POST_RUN", reads=[self.b.parameter_interval(slot, slots), *resident], writes=[("act", base, end)],
             source=0, buffer=base, slot=slot, rows=used,
         )  # fmt: skip
-        if self.job.target.act is None:
-            self.store(base, first, pixel, line, unit, groups, y, x)
+        self.passes += 1
+        if self.job.target.act is not None:
+            return None
+        return lambda: self.store(base, first, pixel, line, unit, groups, y, x)
 
     def same_place(self, words, like):
         """The smallest pitch of at least `words` that keeps a row's place in a beat."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Axis", "Chunk", "ConvShape", "Span", "cut_axis", "plan_chunks"]
+__all__ = ["Axis", "Chunk", "ConvShape", "Span", "cut_axis", "plan_chunks", "ramped_axis"]
 
 
 def ceil_div(a, b):
@@ -110,6 +110,17 @@ def cut_axis(length, pieces, groups):
             start, rest = length - size, size
         spans.append(_span(start, rest, groups))
     return Axis(tuple(spans))
+
+
+def ramped_axis(length, first, pieces, last, groups):
+    """An axis whose first and last spans have their own sizes, so that work starts and ends early; None if that cannot be."""
+    rest = length - first - last
+    inner = cut_axis(rest, pieces, groups) if rest > 0 else None
+    if inner is None or min(first, last) < groups:
+        return None
+    spans = [_span(0, first, groups)]
+    spans += [Span(s.start + first, s.size, s.step, s.patch) for s in inner.spans]
+    return Axis((*spans, _span(length - last, last, groups)))
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,16 @@ from dataclasses import dataclass, replace
 
 from rowcast import isa
 
-from .geometry import ceil_div, cut_axis, plan_chunks, window
+from .geometry import ceil_div, cut_axis, plan_chunks, ramped_axis, window
 
 __all__ = ["Cost", "Mapping", "MappingError", "Memory", "Tiling", "estimate", "find_mapping"]
 
 LATENCY = 80  # cycles from a LOAD to its first word in the array, roughly: memory, DMA, feeder, network
 CHUNK_OVERHEAD = 12  # cycles from a freed half to the first flit of the next chunk, and from its last flit to the first MAC
+RAMPED = 60  # best mappings that are also tried with smaller first and last passes
+FOLLOWED = 256  # passes of a layer up to which the estimate follows each of them
+END = 60  # cycles from the last psum to the interrupt, without memory's latency
+SHORT_BURST = 3  # beats' time that the shortest write burst takes
 PASS_OVERHEAD = 12  # cycles that a drain loses at its ends
 
 
@@ -272,12 +276,12 @@ def pass_cycles(shape, mapping, config, rows, columns):
 def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_resident):
     """The cost of a mapping."""
     rounds = num_rounds(shape, mapping)
-    array, worst = 0, (0, 0, 0, 0)
+    array = 0
     rows_of, columns_of = (Counter(span.patch for span in axis.spans) for axis in (mapping.y, mapping.x))
     for rows, down in rows_of.items():
         for columns, across in columns_of.items():
-            worst = pass_cycles(shape, mapping, config, rows, columns)
-            array += (max(worst) + PASS_OVERHEAD) * down * across * rounds * shape.n
+            cycles = max(pass_cycles(shape, mapping, config, rows, columns))
+            array += (cycles + PASS_OVERHEAD) * down * across * rounds * shape.n
     array += _changes(mapping) * config.num_pes * rounds * shape.n
     passes = len(mapping.y.spans) * len(mapping.x.spans) * shape.n
     instructions = passes * (5 + 2 * len(mapping.chunks)) + _changes(mapping) * shape.n * (8 + config.num_pes)
@@ -290,6 +294,9 @@ def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_r
         reads += tiles * tiling.tile_words
     writes = 0 if output_resident else shape.n * shape.e * shape.f * shape.out_pitch
     beats = config.dram_words
+    row = min(mapping.filters, shape.out_words) * (mapping.units if mapping.filters >= shape.out_words else 1)
+    if row < shape.out_pitch:  # a burst a pixel: short ones cost more than their beats
+        writes = writes * max(row, SHORT_BURST * beats) // row
     reads += instructions
     bus = max(reads, writes) if memory.duplex else reads + writes
     first_y, first_x = mapping.y.spans[0], mapping.x.spans[0]
@@ -301,8 +308,60 @@ def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_r
     height, width = window(shape, first_y.patch, first_x.patch, chunk.r)
     fill = height * width * ceil_div(chunk.words, config.noc_words) * mapping.row_groups * mapping.column_groups
     start = memory.latency + LATENCY + ceil_div(first_tile + first_filters, beats) + fill
-    end = worst[3] + memory.latency
+    if passes * rounds <= FOLLOWED:
+        cycles = _follow(shape, mapping, tiling, config, memory, input_resident=input_resident, row=writes)
+        return Cost(cycles, ceil_div(bus, beats), 0, reads + writes)
+    last = pass_cycles(shape, mapping, config, mapping.y.spans[-1].patch, mapping.x.spans[-1].patch)
+    end = last[3] + memory.latency
     return Cost(array, ceil_div(bus, beats), start + end, reads + writes)
+
+
+def _follow(shape, mapping, tiling, config, memory, *, input_resident, row):
+    """Cycles of a layer with few passes, pass by pass: memory, filling, computing and draining overlap as in the hardware.
+
+    A single chunk fills while the pass before computes, and drains while the next one does; of several chunks only the first
+    one's filling can be seen.  `row` are the words that are written in all.
+    """
+    beats, chunks = config.dram_words, mapping.chunks
+    one = filter_words(shape, mapping, config)
+    first_filters = one * chunks[0].macs(shape) // sum(chunk.macs(shape) for chunk in chunks)
+    rounds, passes = num_rounds(shape, mapping), len(mapping.y.spans) * len(mapping.x.spans)
+    stored = 0 if memory.duplex else ceil_div(row, rounds * passes * shape.n * beats)
+    bus = memory.latency + LATENCY  # when memory will have moved all that was asked for
+    filled, computed, before, drained, drained_before = 0, 0, 0, 0, 0
+    chunk_time = 0
+    for _ in range(shape.n):
+        loaded = 0
+        for number in range(rounds):
+            for i, y in enumerate(mapping.y.spans):
+                for j, x in enumerate(mapping.x.spans):
+                    macs, filters, ifmap, drain = pass_cycles(shape, mapping, config, y.patch, x.patch)
+                    if not input_resident and number == 0:
+                        low, high = band(shape, (x,), 1) if shape.h == 1 else band(shape, (y,), 0)
+                        line = 1 if shape.h == 1 else shape.w
+                        if (shape.h == 1 or j == 0) and high > loaded:
+                            bus += ceil_div((high - max(low, loaded)) * line * shape.in_pitch, beats)
+                            loaded = high
+                    fresh = tiling.resident == "pass" or i == j == 0
+                    bus += ceil_div(first_filters * fresh, beats)
+                    ready = bus
+                    bus += ceil_div((one - first_filters) * fresh, beats)
+                    arrived = bus
+                    bus += stored
+                    if len(chunks) == 1:
+                        filled = max(filled, before, ready) + max(filters, ifmap)
+                        work = macs
+                    else:
+                        height, width = window(shape, y.patch, x.patch, chunks[0].r)
+                        fill = height * width * ceil_div(chunks[0].words, config.noc_words)
+                        fill *= mapping.row_groups * mapping.column_groups
+                        filled = max(filled, ready, computed - chunk_time) + max(fill, filters // len(chunks))
+                        work = max(macs, filters, ifmap)
+                        chunk_time = work // len(chunks)
+                    before, computed = computed, max(filled, computed, drained_before) + work
+                    computed = max(computed, arrived + work // len(chunks))
+                    drained_before, drained = drained, max(computed, drained) + drain
+    return drained + memory.latency + END
 
 
 def _changes(mapping):
@@ -312,6 +371,22 @@ def _changes(mapping):
         return sum(a.patch != b.patch or a.step != b.step for a, b in zip(spans, (*spans[1:], spans[0]), strict=True))
 
     return along(mapping.x.spans) * len(mapping.y.spans) + along(mapping.y.spans)
+
+
+def _ramps(shape, mapping):
+    """The mapping with smaller first and last spans along the axis in which its passes go."""
+    name = "x" if shape.h == 1 else "y"
+    axis, length = getattr(mapping, name), (shape.e, shape.f)[name == "x"]
+    groups = mapping.groups(name)
+    size = axis.spans[0].size
+    sizes = sorted({max(groups, ceil_div(size, part)) for part in (1, 2, 4, 8)})
+    for first in sizes:
+        for last in sizes:
+            pieces = ceil_div(length - first - last, size)
+            ramped = ramped_axis(length, first, pieces, last, groups) if pieces > 0 else None
+            if ramped is None or ramped.largest > axis.largest:
+                continue
+            yield replace(mapping, **{name: ramped})
 
 
 def find_mapping(shape, config, *, room, memory=None, input_resident=False, output_resident=False):
@@ -331,21 +406,27 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
         Nothing fits; says which memory is too small.
     """
     memory = memory or Memory()
-    best = None
+    found = []
     fits = False
-    for mapping in candidates(shape, config):
-        fits = True
+
+    def consider(mapping):
         tiling = plan_tiling(
             shape, mapping, config, room, input_resident=input_resident, output_resident=output_resident
         )
-        if tiling is None:
-            continue
-        cost = estimate(
-            shape, mapping, tiling, config, memory, input_resident=input_resident, output_resident=output_resident
-        )
-        key = (cost.cycles, cost.words)
-        if best is None or key < best[0]:
-            best = (key, mapping, tiling, cost)
+        if tiling is not None:
+            cost = estimate(
+                shape, mapping, tiling, config, memory, input_resident=input_resident, output_resident=output_resident
+            )
+            found.append(((cost.cycles, cost.words), mapping, tiling, cost))
+
+    for mapping in candidates(shape, config):
+        fits = True
+        consider(mapping)
+    found.sort(key=lambda entry: entry[0])
+    for _, mapping, _, _ in found[:RAMPED]:
+        for ramped in _ramps(shape, mapping):
+            consider(ramped)
+    best = min(found, key=lambda entry: entry[0], default=None)
     if best is None:
         what = (
             f"the ifmap window and results of one pass do not fit {room} words of activation memory (act_words)"
