@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+from amaranth import ResetInserter, Signal
 from amaranth.sim import Simulator
 
 from rowcast.array_core import PEArray
@@ -203,3 +204,26 @@ def test_latencies(name):
         (drained + i + dut.drain_latency(row), [15] * config.columns)
         for i, row in enumerate(reversed(range(config.rows)))
     ]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_no_psum_comes_out_after_a_reset(name):
+    """A reset of one cycle forgets the drains that are on their way."""
+    dut, clear = PEArray(CONFIGS[name]), Signal()
+    simulator = Simulator(ResetInserter(clear)(dut))
+    simulator.add_clock(1e-8)
+
+    async def bench(ctx):
+        ctx.set(dut.control.drain, 1)
+        await ctx.tick().repeat(40)
+        assert ctx.get(dut.o_valid)
+        ctx.set(dut.control.drain, 0)
+        ctx.set(clear, 1)
+        await ctx.tick()
+        ctx.set(clear, 0)
+        for cycle in range(60):
+            assert not ctx.get(dut.o_valid), f"cycle {cycle} after the reset"
+            await ctx.tick()
+
+    simulator.add_testbench(bench)
+    simulator.run()
