@@ -40,7 +40,7 @@ class CommandLine(click.Group):
         try:
             status = super().main(*args, standalone_mode=False, **options)
         except click.UsageError as error:
-            _complain(f"{_lower(error.format_message())}{_hint(error.ctx)}")
+            _complain(f"{_lower(error.format_message()).rstrip('.')}{_hint(error.ctx)}")
             status = BAD_INPUT
         except click.ClickException as error:
             _complain(error.format_message())

@@ -23,6 +23,8 @@ def read_array(path):
     OSError
         It cannot be read.
     """
+    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
+        raise InputError(f"{path}: not a file")
     with open(path, "rb") as file:
         if file.read(6) != b"\x93NUMPY":
             raise InputError(f"{path}: not a .npy file")
@@ -42,8 +44,8 @@ def read_array(path):
 def check_target(path):
     """Complain now, and not after minutes of work, about a file that could not be written in the end."""
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder")
+    if path.exists() and not path.is_file():  # a device or pipe would be replaced by the new file, not written to
+        raise InputError(f"{path}: is not a file but a {'folder' if path.is_dir() else 'device or pipe'}")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK):
@@ -68,11 +70,17 @@ def staged_folder(target):
     existing = next(folder for folder in (target, *target.absolute().parents) if folder.exists())
     if not existing.is_dir():
         raise InputError(f"{existing}: is not a folder")
-    stage = Path(tempfile.mkdtemp(dir=existing, prefix=".rowcast-"))
+    try:
+        stage = Path(tempfile.mkdtemp(dir=existing, prefix=".rowcast-"))
+    except OSError as error:
+        raise InputError(f"{existing}: cannot be written: {error.strerror}") from None
     try:
         yield stage
         target.mkdir(parents=True, exist_ok=True)
-        for path in sorted(stage.iterdir()):
+        paths = sorted(stage.iterdir())
+        for path in paths:
+            check_target(target / path.name)
+        for path in paths:
             os.replace(path, target / path.name)
     finally:
         shutil.rmtree(stage, ignore_errors=True)

@@ -1,0 +1,184 @@
+# amaranth: UnusedElaboratable=no  (the document asks an Accelerator for its ports)
+"""The C header and the interface document, made from the declarations in `rowcast.registers` and `rowcast.isa`."""
+
+import re
+
+from rowcast import isa
+from rowcast.isa import FORMATS, PostMode, PostSource, Space, Unit
+from rowcast.registers import CAUSES, COUNTERS, ID_VALUE, REGISTERS, VERSION_VALUE, Error
+
+__all__ = ["c_header", "interface_document", "field_bits", "register_bits"]
+
+ENUMS = (("error", Error), ("unit", Unit), ("space", Space), ("post_mode", PostMode), ("post_source", PostSource))
+
+
+def field_bits(form):
+    """(field, lowest bit in the instruction) of a format, in order."""
+    position = isa.PAYLOAD_START
+    for field in form.fields:
+        yield field, position
+        position += field.width
+
+
+def register_bits(register):
+    """(NAME, bit) of the single bits that a register's description names: "bit 1: soft reset" is SOFT_RESET, 1."""
+    for bit, name in re.findall(r"\bbit (\d+): ([a-z][a-z ]*)", register.doc):
+        yield name.strip().upper().replace(" ", "_"), int(bit)
+
+
+# C ----------------------------------------------------------------------------------------------------------------
+
+
+def c_header(config):
+    """rowcast.h: for C and C++, constants only."""
+    parts = [
+        "/* Made by Rowcast from its declarations; change those, not this. */",
+        "#ifndef ROWCAST_H\n#define ROWCAST_H",
+        _defines("Configuration", [
+            ("CONFIG_DIGEST", f"0x{config.digest():08x}u", "register CONFIG; a program runs only where it matches"),
+            *((f"CONFIG_{name.upper()}", f"{value}u", "") for name, value in config.to_dict().items()),
+        ]),
+        _defines("Registers: byte offsets, 32 bits each", [
+            (f"REG_{register.name}", f"0x{register.offset:03x}u", f"{register.access}: {register.doc}")
+            for register in REGISTERS
+        ]),
+        _defines("Bits and values of registers", [
+            ("ID_VALUE", f"0x{ID_VALUE:08x}u", "of ID"),
+            ("VERSION_VALUE", f"0x{VERSION_VALUE:08x}u", "of VERSION"),
+            *((f"{register.name}_{name}", f"(1u << {bit})", "")
+              for register in REGISTERS for name, bit in register_bits(register)),
+            ("STATUS_LAYER_SHIFT", "16u", "layer last marked: STATUS >> 16"),
+        ]),
+        *(_enum(name, [(member.name, member.value) for member in kind]) for name, kind in ENUMS),
+        _enum("cause", [(name.upper(), number) for number, name in enumerate(CAUSES)]),
+        _enum("op", [(form.name, form.opcode) for form in FORMATS.values()]),
+        _defines("An instruction: little-endian; fields are named by lowest bit and width", [
+            ("INSTRUCTION_BYTES", f"{isa.BYTES}u", ""),
+            ("OPCODE_LSB", "0u", ""),
+            ("OPCODE_WIDTH", f"{isa.OPCODE_BITS}u", ""),
+            ("WAIT_LSB", f"{isa.OPCODE_BITS}u", "bit p: takes a token that unit p made"),
+            ("WAIT_WIDTH", f"{isa.TOKEN_UNITS}u", ""),
+            ("SIGNAL_LSB", f"{isa.OPCODE_BITS + isa.TOKEN_UNITS}u", "bit c: makes a token for unit c"),
+            ("SIGNAL_WIDTH", f"{isa.TOKEN_UNITS}u", ""),
+        ]),
+        *(_defines(f"{form.name} ({form.unit.name}): {form.doc}", list(_c_fields(form)))
+          for form in FORMATS.values() if form.fields),
+        "#endif",
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _c_fields(form):
+    for field, position in field_bits(form):
+        name = f"{form.name}_{field.name.upper()}"
+        yield f"{name}_LSB", f"{position}u", field.doc + (" (signed)" if field.signed else "")
+        yield f"{name}_WIDTH", f"{field.width}u", ""
+
+
+def _defines(title, rows):
+    lines = [f"/* {title} */"]
+    for name, value, comment in rows:
+        start = f"#define ROWCAST_{name:<32} {value}"
+        lines.append(f"{start:<64} /* {comment} */" if comment else start)
+    return "\n".join(lines)
+
+
+def _enum(name, members):
+    lines = [f"    ROWCAST_{name.upper()}_{member} = {value}," for member, value in members]
+    lines[-1] = lines[-1].rstrip(",")
+    return "\n".join([f"enum rowcast_{name} {{", *lines, "};"])
+
+
+# Markdown ---------------------------------------------------------------------------------------------------------
+
+
+PORT_GROUPS = (
+    ("m_axi_", "AXI4 manager: program, weights and tensors"),
+    ("s_axil_", "AXI4-Lite subordinate: the registers below"),
+    ("irq", "interrupt, high while an enabled bit of IRQ_STATUS is set"),
+    ("running", "trace: 1 in every cycle of a run"),
+    ("cause", "trace: what this cycle of a run was spent on (the number of the cause)"),
+    ("layer", "trace: layers marked as complete"),
+)
+HOW_TO_RUN = """\
+1. Put the program image into memory; check that ID, VERSION and CONFIG are what it was made for.
+2. Write PROGRAM_BASE, PROGRAM_LENGTH, DATA_BASE and the read and write windows. The engine touches nothing outside them.
+3. Write IRQ_ENABLE, then CONTROL with the start bit.
+4. At the interrupt read STATUS: done, or error with ERROR_CODE and ERROR_INDEX. Acknowledge in IRQ_STATUS.
+5. After an error, CONTROL with the soft reset bit makes the engine ready again, within the rules of the bus.
+"""
+
+
+def interface_document(config):
+    """rowcast.md: ports, register map, errors, counters, instruction formats of one configuration."""
+    parts = [
+        "# Rowcast: interface",
+        "Made from the declarations in `rowcast/registers.py` and `rowcast/isa.py`; change those, not this.",
+        "## Configuration",
+        _markdown(("field", "value"), [*config.to_dict().items(), ("digest", f"`{config.digest():08x}`")]),
+        "## Ports",
+        "One clock, one synchronous reset, active high. Signals of AXI4 and AXI4-Lite have their standard names.",
+        _markdown(("port", "direction", "bits", "what"), _ports(config)),
+        "## Registers",
+        "32 bits each; `ro` is read-only, `wo` acts when written and reads as 0, `rw1c` clears the bits written as 1.",
+        _markdown(
+            ("offset", "name", "access", "what"),
+            [(f"`0x{r.offset:03x}`", r.name, r.access, r.doc) for r in REGISTERS],
+        ),
+        "## A run",
+        HOW_TO_RUN.strip(),
+        "## Error codes",
+        _markdown(("code", "name"), [(error.value, error.name) for error in Error]),
+        "## Counters",
+        "Every cycle of a run has exactly one cause, so the causes' counters add up to `cycles`. "
+        f"Causes by number: {', '.join(f'{number} {cause}' for number, cause in enumerate(CAUSES))}. "
+        f"All counters: {', '.join(f'`{name}`' for name in COUNTERS)}.",
+        "## Instructions",
+        f"{isa.BYTES} bytes, little-endian. All have these fields; the others follow by kind.",
+        _markdown(("bits", "field", "what"), [
+            (_bits(0, isa.OPCODE_BITS), "opcode", "kind of instruction"),
+            (_bits(isa.OPCODE_BITS, isa.TOKEN_UNITS), "wait", "bit p: starts after it has taken a token that unit p made"),
+            (_bits(isa.OPCODE_BITS + isa.TOKEN_UNITS, isa.TOKEN_UNITS), "signal", "bit c: makes a token for unit c when "
+             "it is complete"),
+        ]),
+        "Units: " + ", ".join(f"{unit.value} {unit.name}" for unit in Unit) + ".",
+        *(text for form in FORMATS.values() for text in _format(form)),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _format(form):
+    yield f"### {form.name}"
+    yield f"Opcode {form.opcode}, unit {form.unit.name}: {form.doc}."
+    if form.fields:
+        rows = [
+            (_bits(position, field.width), f"{field.name}{' (signed)' if field.signed else ''}", field.doc)
+            for field, position in field_bits(form)
+        ]
+        yield _markdown(("bits", "field", "what"), rows)
+
+
+def _bits(position, width):
+    return str(position) if width == 1 else f"{position + width - 1}..{position}"
+
+
+def _ports(config):
+    from amaranth.lib.wiring import In
+
+    from rowcast import Accelerator
+
+    accelerator = Accelerator(config)
+    rows = [("`clk`", "in", 1, "clock"), ("`rst`", "in", 1, "reset")]
+    about = dict(PORT_GROUPS)
+    for path, member, value in accelerator.signature.flatten(accelerator):
+        name = "__".join(map(str, path))
+        group = next((prefix for prefix in about if name.startswith(prefix)), None)
+        what = about.pop(group, "")  # said once, at the group's first port
+        rows.append((f"`{name}`", "in" if member.flow == In else "out", len(value), what))
+    return rows
+
+
+def _markdown(headings, rows):
+    lines = [f"| {' | '.join(headings)} |", f"|{'---|' * len(headings)}"]
+    lines += [f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
+    return "\n".join(lines)
