@@ -102,7 +102,7 @@ PORT_GROUPS = (
 )
 HOW_TO_RUN = """\
 1. Put the program image into memory; check that ID, VERSION and CONFIG are what it was made for.
-2. Write PROGRAM_BASE, PROGRAM_LENGTH, DATA_BASE and the read and write windows. The engine touches nothing outside them.
+2. Write PROGRAM_BASE, PROGRAM_LENGTH, DATA_BASE and the read and write windows: the engine touches nothing outside.
 3. Write IRQ_ENABLE, then CONTROL with the start bit.
 4. At the interrupt read STATUS: done, or error with ERROR_CODE and ERROR_INDEX. Acknowledge in IRQ_STATUS.
 5. After an error, CONTROL with the soft reset bit makes the engine ready again, within the rules of the bus.
@@ -137,9 +137,9 @@ def interface_document(config):
         f"{isa.BYTES} bytes, little-endian. All have these fields; the others follow by kind.",
         _markdown(("bits", "field", "what"), [
             (_bits(0, isa.OPCODE_BITS), "opcode", "kind of instruction"),
-            (_bits(isa.OPCODE_BITS, isa.TOKEN_UNITS), "wait", "bit p: starts after it has taken a token that unit p made"),
-            (_bits(isa.OPCODE_BITS + isa.TOKEN_UNITS, isa.TOKEN_UNITS), "signal", "bit c: makes a token for unit c when "
-             "it is complete"),
+            (_bits(isa.OPCODE_BITS, isa.TOKEN_UNITS), "wait", "bit p: first takes a token that unit p made"),
+            (_bits(isa.OPCODE_BITS + isa.TOKEN_UNITS, isa.TOKEN_UNITS), "signal", "bit c: when complete, makes a token "
+             "for unit c"),
         ]),
         "Units: " + ", ".join(f"{unit.value} {unit.name}" for unit in Unit) + ".",
         *(text for form in FORMATS.values() for text in _format(form)),

@@ -69,8 +69,8 @@ def percent(part, whole):
 def table(*headings, title=None, numbers=()):
     """A plain table; columns named in `numbers` are to the right."""
     made = Table(
-        box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", padding=(0, 1, 0, 0), show_edge=False
-    )
+        box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left", title_style="bold"
+    )  # fmt: skip
     for heading in headings:
         made.add_column(heading, justify="right" if heading in numbers else "left", no_wrap=True)
     return made

@@ -48,9 +48,9 @@ def images(tmp_path):
 # The command line itself -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], *([name, "--help"] for name in ("demo", "generate", "run", "config"))])
-def test_help(arguments):
-    result = rowcast(*arguments)
+@pytest.mark.parametrize("command", [None, "", "demo", "generate", "run", "config"])
+def test_help(command):
+    result = rowcast(*([command] if command else []), *(["--help"] if command is not None else []))
     assert result.exit_code == 0 and "Usage:" in result.stdout and not result.stderr
 
 
@@ -121,11 +121,12 @@ def test_run(backend, batch, images, tmp_path):
 
 
 def test_run_takes_int8_in_any_order(tmp_path):
-    path, outputs = tmp_path / "images.npy", []
+    path, target, outputs = tmp_path / "images.npy", tmp_path / "y", []
     for array in (IMAGES[:2], np.asfortranarray(IMAGES[:2]), to_int8(IMAGES[:2])):
         np.save(path, array)
-        assert rowcast("run", "lenet5", "--input", path, "--output", tmp_path / "y", "--backend", "golden").exit_code == 0
-        outputs.append(np.load(tmp_path / "y"))
+        result = rowcast("run", "lenet5", "--input", path, "--output", target, "--backend", "golden")
+        assert result.exit_code == 0, result.output
+        outputs.append(np.load(target))
     np.testing.assert_array_equal(outputs[0], outputs[1])
     np.testing.assert_array_equal(outputs[0], outputs[2])
 
@@ -208,8 +209,9 @@ def test_bad_jobs(images):
 
 
 @pytest.mark.parametrize("error", [
-    SimulationStuck("no interrupt in 5 cycles"), ProtocolViolation("cycle 3: AR: too long"), ToolError("g++ is needed"),
-    CompileError("node 'a': no"), ConfigError("rows must be"), TimeoutError("no end after 9 cycles"), OSError(28, "full", "x"),
+    SimulationStuck("no interrupt in 5 cycles"), ProtocolViolation("cycle 3: AR: too long"),
+    CompileError("node 'a': no"), ConfigError("rows must be"), TimeoutError("no end after 9 cycles"),
+    ToolError("g++ is needed"), OSError(28, "full", "x"),
     ToolError("the RTL simulator does not compile:\n%Error: rowcast.v:7: syntax\nmore"),
 ], ids=lambda error: type(error).__name__)  # fmt: skip
 def test_problems_of_a_run_are_one_line(error, images, monkeypatch, tmp_path):
