@@ -62,7 +62,8 @@ class FunctionalMachine:
         units = [unit for unit in Unit if unit != Unit.CONTROL]
         while any(queues[unit] for unit in units):
             self.random.shuffle(units)
-            if not any(self._try(unit, queues[unit]) for unit in units):
+            self.worked = False  # a part of a COMPUTE_RUN was done
+            if not any([self._try(unit, queues[unit]) for unit in units]) and not self.worked:
                 heads = ", ".join(f"{u.name}: {queues[u][0]}" for u in units if queues[u])
                 raise Deadlock(f"no unit can go on; {heads}")
 
@@ -214,6 +215,7 @@ class FunctionalMachine:
             done = min(len(self.filter_chunks), len(self.ifmap_chunks))
             for number in range(done):
                 self._chunk(i, first=i["first"] and number == 0)
+            self.worked = True
             i.fields["chunks"] -= done
             i.fields["first"] = 0
             return False

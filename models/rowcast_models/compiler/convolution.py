@@ -69,7 +69,7 @@ class _Lowering:
         top = base + size
         self.slots = [top - 2 * job.tiling.slot_words, top - job.tiling.slot_words]
         self.passes = 0
-        self.drains, self.late_store = [], None
+        self.pending = self.late_store = None
 
     # Order ------------------------------------------------------------------------------------------------------
 
@@ -111,7 +111,8 @@ class _Lowering:
                 if following:
                     ahead.append(lambda at=at: following.load_part(at + 1, spread))
                 self.one_pass(tile, u0, m0, y, x, ahead, resident)
-        self.flush(keep=0)
+        self.drain()
+        self.store_late()
         self.b.mark()
 
     def tile(self, index, n, ys, xs):
@@ -152,27 +153,33 @@ class _Lowering:
     # One pass -----------------------------------------------------------------------------------------------------
 
     def one_pass(self, tile, u0, m0, y, x, ahead, resident):
-        runs = _merge(self.map.chunks)
+        runs, done = _merge(self.map.chunks), 0
         for number, (chunk, count) in enumerate(runs):
             self.ifmap(tile, u0, y, x, chunk, count)
             self.compute(y, x, chunk, count, first=number == 0, last=number == len(runs) - 1)
-        self.filters(u0, m0, ahead)
+            # Before the next run's instructions: a queue that these fill must not wait for filters behind it.
+            self.filters(u0, m0, range(done, done + count), ahead)
+            done += count
+        if 2 * slots_of(self.map) > self.b.param_ring.size:
+            self.drain()  # the parameters of two passes are not on chip together
         slot = self.parameters(u0, m0)
-        self.flush(keep=1)
-        self.drains.append(lambda: self.post(tile, u0, m0, y, x, slot, resident))
+        self.drain()
+        self.pending = lambda: self.post(tile, u0, m0, y, x, slot, resident)
 
-    def flush(self, *, keep):
-        """Emit the drains of all but the last `keep` passes; the STOREs of a pass follow the drain of the next.
+    def drain(self):
+        """Emit the drain of the pass before, and the STOREs of the one before that.
 
         Instructions are dealt out in order, and a pass may have more STOREs than a queue holds: what the array needs
-        next must not stand behind them.
+        next must not stand behind them.  The drain cannot be later: the next pass but one computes into its psum half.
         """
-        while len(self.drains) > keep:
-            store = self.drains.pop(0)()
-            if self.late_store:
-                self.late_store()
+        if self.pending:
+            store, self.pending = self.pending(), None
+            self.store_late()
             self.late_store = store
-        if not keep and self.late_store:
+
+    def store_late(self):
+        """Emit the STOREs that were put off."""
+        if self.late_store:
             self.late_store()
             self.late_store = None
 
@@ -248,12 +255,12 @@ class _Lowering:
             columns = min(columns, rest)
         return rows, columns
 
-    def filters(self, u0, m0, ahead):
-        """FILTER_RUN of every chunk; LOAD before it unless the filters are still on chip."""
+    def filters(self, u0, m0, numbers, ahead):
+        """FILTER_RUN of these chunks; LOAD before it unless the filters are still on chip."""
         rows, columns = self.tag_counts(m0)
         noc, layer = self.config.noc_words, self.b.layer
-        for number, chunk in enumerate(self.map.chunks):
-            flits = ceil_div(chunk.macs(self.shape), noc)
+        for number in numbers:
+            flits = ceil_div(self.map.chunks[number].macs(self.shape), noc)
             words = flits * noc * rows * columns
             key = (layer, u0, m0, number)
             address = self.b.filter_ring.find(key)
@@ -330,7 +337,7 @@ class _Lowering:
             step_y=line - (x.patch - 1) * pixel if y.patch > 1 else 0,
         )  # fmt: skip
         end = base + (y.size - 1) * line + (x.size - 1) * pixel + (m.units - 1) * unit + groups
-        slots = m.units * m.filters
+        slots = slots_of(m)
         self.b.emit(
             "POST_RUN", reads=[self.b.parameter_interval(slot, slots), *resident], writes=[("act", base, end)],
             source=0, buffer=base, slot=slot, rows=used,
@@ -441,6 +448,11 @@ class _Tile:
     def load_part(self, part, parts):
         """Load the next of `parts` equal shares."""
         self.load_lines(self.start + ceil_div((self.end - self.start) * part, parts))
+
+
+def slots_of(mapping):
+    """Parameter slots of one pass."""
+    return mapping.units * mapping.filters
 
 
 def set_loops(builder, levels, *, padded=True):
