@@ -15,6 +15,8 @@ from rowcast_models.golden.requantise import decode_params, postprocess
 
 __all__ = ["Deadlock", "FunctionalMachine"]
 
+HALVES = 2  # of every scratchpad
+
 
 class Deadlock(RuntimeError):
     """No unit can go on: names the instruction at the head of every queue."""
@@ -44,7 +46,7 @@ class FunctionalMachine:
         self.filter_id = np.zeros((2, *shape), int)
         self.ifmap_id = np.zeros((2, *shape), int)
         self.target = np.zeros((3, *shape), int)
-        self.filter_chunks, self.ifmap_chunks = deque(), deque()
+        self.filter_chunks, self.ifmap_chunks, self.unsent = deque(), deque(), deque()
         self.filter_spad = np.zeros((*shape, config.filter_words // 2, lanes), np.int8)
         self.ifmap_spad = np.zeros((*shape, config.ifmap_words // 2 * lanes), np.int8)
         self.psums = None
@@ -57,12 +59,14 @@ class FunctionalMachine:
     def run(self, program):
         """Execute all instructions (a list, END last)."""
         queues = {unit: deque() for unit in Unit}
-        for instruction in program:
-            queues[instruction.unit].append(instruction)
         units = [unit for unit in Unit if unit != Unit.CONTROL]
-        while any(queues[unit] for unit in units):
+        waiting = deque(i for i in program if i.unit != Unit.CONTROL)
+        while waiting or any(queues[unit] for unit in units):
+            # In order: an instruction whose queue is full holds up all behind it.
+            while waiting and len(queues[waiting[0].unit]) < self.config.queue_depth:
+                queues[waiting[0].unit].append(waiting.popleft())
             self.random.shuffle(units)
-            self.worked = False  # a part of a COMPUTE_RUN was done
+            self.worked = False  # a part of an instruction was done
             if not any([self._try(unit, queues[unit]) for unit in units]) and not self.worked:
                 heads = ", ".join(f"{u.name}: {queues[u][0]}" for u in units if queues[u])
                 raise Deadlock(f"no unit can go on; {heads}")
@@ -143,8 +147,9 @@ class FunctionalMachine:
         self._id(self.ifmap_id, i)
 
     def _filter_run(self, i):
-        if len(self.filter_chunks) > 4:
+        if len(self.filter_chunks) >= HALVES:
             return False
+        assert i["chunks"] == 1 or not self.filter_chunks, "runs of several chunks are not cut here"
         words = i["flits"] * self.config.noc_words
         assert i["buffer"] % self.config.noc_words == 0 and words <= self.config.filter_words // 2, i
         at = i["buffer"]
@@ -182,7 +187,9 @@ class FunctionalMachine:
 
     def _ifmap_run(self, i):
         noc, setting = self.config.noc_words, self.settings["IFMAP_SET"]
-        if len(self.ifmap_chunks) > 4 or self.vector:
+        if self.unsent:
+            return self._send_ifmap()
+        if self.vector:
             return False
         address, y, x = self._turns(i)
         pad = (y < 0) | (y >= setting["height"]) | (x < 0) | (x >= setting["width"])
@@ -194,21 +201,28 @@ class FunctionalMachine:
             shape = (-1, words.shape[4] * words.shape[5])
             self.vector.append((words.reshape(*shape, self.config.lanes), pad.reshape(shape)))
             return True
-        for chunk in words:
+        self.unsent.extend(words)
+        return self._send_ifmap()
+
+    def _send_ifmap(self):
+        """Chunks of the run under way into free halves; True when all are there."""
+        while self.unsent and len(self.ifmap_chunks) < HALVES:
+            self.worked = True
+            chunk = self.unsent.popleft()
             spad = self._copy_of(self.ifmap_chunks, self.ifmap_spad)
             for row in range(chunk.shape[0]):
                 for column in range(chunk.shape[1]):
                     mine = (self.ifmap_id[0] == row) & (self.ifmap_id[1] == column)
                     data = chunk[row, column].reshape(-1)
-                    assert len(data) <= spad.shape[-1], i
+                    assert len(data) <= spad.shape[-1]
                     spad[mine, : len(data)] = data
             self.ifmap_chunks.append(spad)
-        return True
+        return not self.unsent
 
     # Array --------------------------------------------------------------------------------------------------------------
 
     def _compute_run(self, i):
-        if min(len(self.filter_chunks), len(self.ifmap_chunks)) < 1 or len(self.psum_queue) > 1:
+        if min(len(self.filter_chunks), len(self.ifmap_chunks)) < 1 or len(self.psum_queue) >= HALVES:
             return False
         if min(len(self.filter_chunks), len(self.ifmap_chunks)) < i["chunks"]:
             # Work off what is there: the run's other chunks come later.
