@@ -1,0 +1,22 @@
+"""`rowcast bench`: measure what the generator and its hardware reach, beside what they are built to reach."""
+
+import click
+
+from .area import area
+from .layers import layers
+from .speed import speed
+
+__all__ = ["bench"]
+
+
+@click.group()
+def bench():
+    """Measure layers, area and speed, and compare each figure with its goal.
+
+    Every benchmark writes its figures for a program (--json), its tables for a page (--markdown), and can say with its
+    exit status whether they all reach their goals (--check).
+    """
+
+
+for command in (layers, area, speed):
+    bench.add_command(command)

@@ -1,0 +1,252 @@
+"""`rowcast bench area`: synthesis for ECP5, counted by block, and a look for a slow path."""
+
+import gzip
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import click
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rowcast import Accelerator
+from rowcast.array_core import PEArray
+from rowcast.config import PRESETS, preset
+from rowcast.emit import verilog
+
+from ..tools import ToolError, cache_dir
+from .goals import AREA
+from .netlist import cells_by_module, count_cells, luts, paths
+from .report import Table, deliver, outputs, verdict
+
+__all__ = ["Block", "area", "blocks", "figures", "synthesise"]
+
+TOP = "rowcast"
+_RESOURCES = {"flip_flops": "TRELLIS_FF", "multipliers": "MULT18X18D", "block_rams": "DP16KD"}
+_LEAST = 0.01  # share of the accelerator's LUTs or block RAMs below which a block has no row of its own
+_RUN_YOSYS = """
+import sys
+from pyosys import libyosys
+design = libyosys.Design()
+for command in sys.argv[1:]:
+    libyosys.run_pass(command, design)
+"""
+
+
+# Synthesis -------------------------------------------------------------------------------------------------------------
+
+
+def synthesise(text, *, top=TOP, flat=True, progress=None):
+    """The JSON netlist's modules of a Verilog text, from `synth_ecp5` of Yosys; found again by its contents.
+
+    Parameters
+    ----------
+    flat : one module, optimised across all blocks; else each module for itself.
+    progress : called with the name of each step of Yosys.
+
+    Raises
+    ------
+    ToolError
+        Yosys is missing, or did not accept the text; the message has the end of its output.
+    """
+    try:
+        version = metadata.version("pyosys")
+    except metadata.PackageNotFoundError:
+        raise ToolError("synthesis needs Yosys in Python: pip install pyosys") from None
+    options = f"-top {top}" if flat else f"-top {top} -noflatten"
+    digest = hashlib.sha256(repr((text, options, version)).encode()).hexdigest()[:24]
+    path = cache_dir() / "synthesis" / f"{digest}.json.gz"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{digest}.") as folder:
+            source, netlist, packed = (Path(folder, name) for name in ("in.v", "out.json", "out.json.gz"))
+            source.write_text(text)
+            _run([f"read_verilog -DSYNTHESIS {source}", f"synth_ecp5 {options} -json {netlist}"], progress)
+            with open(netlist, "rb") as plain, gzip.open(packed, "wb", compresslevel=5) as file:
+                shutil.copyfileobj(plain, file)
+            packed.replace(path)
+    with gzip.open(path, "rb") as file:
+        return json.load(file)["modules"]
+
+
+def _run(commands, progress):
+    """Yosys in a process of its own: an error in it ends the process."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _RUN_YOSYS, *commands], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, errors="replace",
+    )  # fmt: skip
+    said = []
+    try:
+        for line in process.stdout:
+            said = [*said[-20:], line.rstrip()]
+            step = re.match(r"\d+\.(\d+)\. Executing (\w+) pass", line)
+            if step and progress:
+                progress(f"step {step[1]}, {step[2].lower()}")
+        status = process.wait()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    if status != 0:
+        raise ToolError("Yosys did not accept the design:\n" + "\n".join(said))
+
+
+# Figures ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Block:
+    """What one block is made of; `number` equal ones stand together.
+
+    Members: name (path from the top), depth, number, lut, flip_flops, multipliers, block_rams (of all `number`).
+    """
+
+    name: str
+    depth: int
+    number: int
+    lut: int
+    flip_flops: int
+    multipliers: int
+    block_rams: int
+
+
+def blocks(modules, top=TOP, *, deepest=3):
+    """The blocks of a netlist with hierarchy, in depth-first order, the top first; small ones are left out."""
+    totals = cells_by_module(modules)
+    all_luts, all_rams = luts(totals[top]), totals[top]["DP16KD"]
+    found = []
+
+    def visit(kind, names, depth):
+        cells, number = totals[kind], len(names)
+        lut, rams = luts(cells) * number, cells["DP16KD"] * number
+        if lut < _LEAST * all_luts and (not rams or rams < _LEAST * all_rams):
+            return
+        name = names[0] if number == 1 else f"{number} x {_common(names)}"
+        others = {member: cells[cell] * number for member, cell in _RESOURCES.items()}
+        found.append(Block(name, depth, number, lut, **others))
+        if depth == deepest:
+            return
+        inner = {}
+        for cell, content in modules[kind]["cells"].items():
+            if content["type"] in totals:
+                inner.setdefault(content["type"], []).append(cell)
+        for inner_kind, inner_names in inner.items():
+            visit(inner_kind, inner_names, depth + 1)
+
+    visit(top, [top], 0)
+    return found
+
+
+def _common(names):
+    """What equal instances are called: their name without the numbers at the end."""
+    stems = sorted({re.sub(r"[\d_]+$", "", name) for name in names})
+    return "/".join(stems)
+
+
+def figures(config, *, flat, array):
+    """The figures that have goals in `goals.AREA`, and a path for each that breaks the rule of block RAM and multiplier.
+
+    Parameters
+    ----------
+    flat, array : flat modules of the accelerator and of the array alone.
+    """
+    cells = count_cells(flat)
+    into_multiplier = paths(flat, "DP16KD", "MULT18X18D")
+    into_ram = paths(flat, "MULT18X18D", "DP16KD")
+    values = {
+        "lut_per_mac": luts(count_cells(array)) / config.num_macs,
+        "lut": luts(cells),
+        "multipliers": cells["MULT18X18D"],
+        "block_rams": cells["DP16KD"],
+        "ram_to_multiplier": len(into_multiplier),
+        "multiplier_to_ram": len(into_ram),
+    }
+    return values, [str(path) for path in into_multiplier + into_ram]
+
+
+def tables(values, found, cells):
+    """Figures with their goals, then the blocks."""
+    goals = Table("Figures", ("figure", "reached", "goal"))
+    for key, goal in AREA.items():
+        goals.add(goal.name, verdict(goal.show(values[key]), goal.met(values[key])), str(goal))
+    goals.add("accelerator, flip-flops", f"{cells['TRELLIS_FF']:,}", "")
+    by_block = Table(
+        "Blocks",
+        ("block", "LUT4", "flip-flops", "MULT18X18D", "DP16KD"),
+        note="Each module synthesised for itself, so the sum is above that of the accelerator as one; blocks of less than "
+        f"{100 * _LEAST:.0f}% of the LUT4 and of the block RAMs are left out.",
+    )
+    for block in found:
+        by_block.add(
+            "\u00a0\u00a0" * block.depth + block.name, f"{block.lut:,}", f"{block.flip_flops:,}", f"{block.multipliers:,}",
+            f"{block.block_rams:,}",
+        )  # fmt: skip
+    return [goals, by_block]
+
+
+@contextmanager
+def _tasks(*names):
+    """Progress lines that know their time; yields a function of (name, text) that sets one."""
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()) as progress:
+        lines = {name: progress.add_task(name, total=1) for name in names}
+
+        def say(name, text, *, done=False):
+            progress.update(lines[name], description=f"{name}: {text}", completed=1 if done else 0)
+
+        yield say
+
+
+@click.command()
+@click.option("--preset", "preset_name", type=click.Choice(list(PRESETS)), default="base", show_default=True)
+@outputs
+def area(preset_name, **files):
+    """Synthesise for ECP5: LUTs, multipliers and block RAMs by block, and no slow path.
+
+    Takes minutes, once for the same Verilog.
+    """
+    config = preset(preset_name)
+    work = {
+        "array": (PEArray, f"{TOP}_array", True),
+        "accelerator": (Accelerator, TOP, True),
+        "accelerator by block": (Accelerator, TOP, False),
+    }
+    with _tasks(*work) as say:
+        texts = {}
+        for name, (component, top, _) in work.items():
+            say(name, "to Verilog")
+            same = next((texts[other] for other in texts if work[other][:2] == (component, top)), None)
+            texts[name] = same or verilog(component(config), config, name=top)
+
+        def one(name):
+            _, top, flat = work[name]
+            modules = synthesise(texts[name], top=top, flat=flat, progress=lambda step: say(name, step))
+            say(name, "done", done=True)
+            return modules
+
+        with ThreadPoolExecutor(2) as pool:
+            array, flat, by_block = pool.map(one, work)
+    flat = flat[TOP]
+    values, broken = figures(config, flat=flat, array=array[f"{TOP}_array"])
+    found, cells = blocks(by_block), count_cells(flat)
+    lines = [line for key, goal in AREA.items() if (line := goal.shortfall(values[key]))]
+    deliver(
+        f"Area of preset {preset_name}",
+        f"Made by `rowcast bench area --preset {preset_name}`: `synth_ecp5` of Yosys (pyosys {metadata.version('pyosys')}). "
+        "LUT4 counts 2 for a CCU2C and 4 for a TRELLIS_DPR16X4. The paths are those of the flat netlist that lead from a block "
+        "RAM's output into a multiplier, or from a multiplier into a block RAM, without a flip-flop.",
+        tables(values, found, cells),
+        {
+            "preset": preset_name, "config": config.to_dict(), "figures": values, "cells": dict(cells),
+            "array_cells": dict(count_cells(array[f"{TOP}_array"])), "blocks": [vars(block) for block in found],
+            "paths": broken,
+        },
+        lines + broken[:10],
+        **files,
+    )  # fmt: skip

@@ -1,0 +1,76 @@
+"""What the benchmarks hold their figures against, as data.  The goal of a layer stands with it: `zoo.layers.LAYERS`."""
+
+from dataclasses import dataclass
+
+__all__ = ["AREA", "Goal", "INSTRUCTION_SHARE", "SPEED", "layer_goal"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """A bound for one figure: the `most` or the `least` that it may be.
+
+    Parameters
+    ----------
+    name : what is measured, as tables say it.
+    unit : of the figure, or "%" for a share, which is kept as a fraction.
+    most, least : one of them.
+    """
+
+    name: str
+    unit: str = ""
+    most: float | None = None
+    least: float | None = None
+
+    def __post_init__(self):
+        if (self.most is None) == (self.least is None):
+            raise ValueError(f"a goal must have one of most and least, not most={self.most!r}, least={self.least!r}")
+
+    @property
+    def bound(self):
+        """The number itself."""
+        return self.least if self.most is None else self.most
+
+    def met(self, value):
+        """Whether a figure is good enough."""
+        return value >= self.least if self.most is None else value <= self.most
+
+    def show(self, value):
+        """A figure in the goal's unit."""
+        if self.unit == "%":
+            return f"{100 * value:.1f}%"
+        number = f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
+        return f"{number} {self.unit}".rstrip()
+
+    def __str__(self):
+        return f"{'at least' if self.most is None else 'at most'} {self.show(self.bound)}"
+
+    def shortfall(self, value):
+        """What to say of a figure that is not good enough; None for one that is."""
+        return None if self.met(value) else f"{self.name}: {self.show(value)}, goal {self}"
+
+
+def layer_goal(spec):
+    """The goal of a layer of the zoo: utilisation, or for a memory-bound one the share of the memory's bound."""
+    what = "share of the memory bound" if spec.memory_bound else "utilisation"
+    return Goal(name=f"{spec.name}, {what}", unit="%", least=spec.goal)
+
+
+# Of the bytes that all measured layers together move to and from memory.
+INSTRUCTION_SHARE = Goal(name="instructions in the bytes of memory", unit="%", most=0.02)
+
+# LUT4 counts every LUT4, 2 for a CCU2C (a carry cell of two), 4 for a TRELLIS_DPR16X4 (distributed memory).
+AREA = {
+    "lut_per_mac": Goal(name="array, LUT4 per MAC", most=90.0),
+    "lut": Goal(name="accelerator, LUT4", most=26000),
+    "multipliers": Goal(name="accelerator, MULT18X18D", most=156),
+    "block_rams": Goal(name="accelerator, DP16KD", most=208),
+    "ram_to_multiplier": Goal(name="paths from a block RAM into a multiplier", most=0),
+    "multiplier_to_ram": Goal(name="paths from a multiplier into a block RAM", most=0),
+}
+
+SPEED = {
+    "rate": Goal(name="compiled RTL of base on a VGG-16 layer", unit="million MACs/s", least=15.0),
+    "base": Goal(name="emission of base", unit="s", most=10.0),
+    "large": Goal(name="emission of large", unit="s", most=40.0),
+    "large_bytes": Goal(name="Verilog of large", unit="bytes", most=3_000_000),
+}
