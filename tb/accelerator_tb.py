@@ -564,7 +564,9 @@ async def soft_resets_in_the_middle(dut, pause_percent):
         await ClockCycles(dut.clk, rng.randrange(5, 4000))
         if number % 2:  # with a transfer of one kind under way
             kind = "writes" if number % 4 == 1 else "reads"
-            while not getattr(bench.monitor, kind) and not dut.irq.value:
+            for _ in range(4000):
+                if getattr(bench.monitor, kind) or dut.irq.value:
+                    break
                 await RisingEdge(dut.clk)
         for kind in caught:
             caught[kind] += bool(getattr(bench.monitor, kind))

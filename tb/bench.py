@@ -78,7 +78,8 @@ class Memory:
             await ClockCycles(self.clock, cycles)
         self._next = address + length
         self._check(address, length, self.bad_reads)
-        return bytes(self.data[address - self.base :][:length])
+        start = address - self.base
+        return bytes(self.data[start : start + length])
 
     async def write(self, address, data):
         """Called for each run of strobed bytes of a beat."""

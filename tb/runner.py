@@ -1,6 +1,7 @@
 """One way to run every testbench: emit Verilog, build it with Verilator and cocotb, run one test of a testbench module.
 
 A build is found again by its contents, so that a suite builds each design once, in whatever order its tests run.
+With `WAVES=1` in the environment each test writes `dump.vcd` beside its log (a slower build of its own).
 """
 
 import contextlib
@@ -26,13 +27,14 @@ TOP = "rowcast"
 _HERE = Path(__file__).resolve().parent
 _BUILD = _HERE.parent / "build" / "tb"
 _LOG_LINES = 60
+_WAVES = os.environ.get("WAVES", "0") not in ("", "0")
 _BUILD_ARGS = (
     "--no-public-flat-rw", "--public-depth", "1",  # only the ports: three times less code, and nothing to peek at
     "-DSYNTHESIS", "--x-initial", "unique",  # memories start with what `+verilator+seed` makes of them, as on a chip
     "-Wno-fatal", "-Wno-lint", "-Wno-style", "--output-split", "20000",
 )  # fmt: skip
-# The package's makefile leaves the first one empty; code that runs once need not be fast.
-_MAKEFLAGS = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1"
+# The package's makefile leaves the first one empty.  Optimised code takes twice as long to build, and Python sets the pace.
+_MAKEFLAGS = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0"
 
 
 def cases(module):
@@ -64,12 +66,14 @@ def run(component, config, *, module, case, seed=1):
     from cocotb_tools.check_results import get_results
 
     folder = build(component, config)
-    log = folder / f"{module}.{re.sub(r'[^A-Za-z0-9_]+', '_', case)}.{seed}.log"
+    place = folder / f"{module}-{re.sub(r'[^A-Za-z0-9_]+', '_', case)}-{seed}"
+    log = place / "log"
+    place.mkdir(exist_ok=True)
     with _tools() as runner:
         # `results_xml` is absolute and named here, so that the runner does not judge it: we show the log.
         results = runner.test(
-            test_module=module, hdl_toplevel=TOP, hdl_toplevel_lang="verilog", build_dir=folder, test_dir=_BUILD / "run",
-            results_xml=str(log.with_suffix(".xml")), log_file=log, seed=seed,
+            test_module=module, hdl_toplevel=TOP, hdl_toplevel_lang="verilog", build_dir=folder, test_dir=place,
+            results_xml=str(place / "results.xml"), log_file=log, seed=seed, waves=_WAVES,
             test_filter=rf"\.{re.escape(case)}$",
             test_args=["+verilator+rand+reset+2", f"+verilator+seed+{seed}"],
             extra_env={"ROWCAST_TB_CONFIG": json.dumps(config.to_dict()), "COCOTB_ANSI_OUTPUT": "0"},
@@ -83,7 +87,7 @@ def run(component, config, *, module, case, seed=1):
 def build(component, config):
     """The folder with the compiled simulation of `component(config)`."""
     with _tools() as runner:
-        digest = hashlib.sha256(repr((component.__name__, config.to_dict(), _BUILD_ARGS, _MAKEFLAGS)).encode())
+        digest = hashlib.sha256(repr((component.__name__, config.to_dict(), _BUILD_ARGS, _MAKEFLAGS, _WAVES)).encode())
         for source in sorted([*Path(rowcast.__file__).parent.rglob("*.py"), *_HERE.glob("*_top.py")]):
             digest.update(source.read_bytes())
         folder = _BUILD / f"{component.__name__.lower()}-{digest.hexdigest()[:16]}"
@@ -102,7 +106,7 @@ def _compile(runner, component, config, folder):
     try:
         runner.build(
             sources=[source], hdl_toplevel=TOP, build_dir=folder, build_args=list(_BUILD_ARGS), log_file=log,
-            timescale=("1ns", "1ps"),
+            timescale=("1ns", "1ps"), waves=_WAVES,
         )  # fmt: skip
     except BaseException as error:
         text = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:]) if log.exists() else ""
