@@ -18,6 +18,8 @@ test: $(READY)
 bench-%: $(READY)
 	$(BIN)/rowcast bench $*
 
+bench: bench-layers bench-area bench-speed
+
 lint: $(READY)
 	$(BIN)/python -m pip install --quiet '.[lint]'
 	$(BIN)/python -m ruff check .

@@ -16,13 +16,13 @@ from rowcast_sim.bench.area import tables as area_tables
 from rowcast_sim.bench.goals import AREA, SPEED, Goal, layer_goal
 from rowcast_sim.bench.layers import LayerFigures, bounds, select, shortfalls, tables, total_share
 from rowcast_sim.bench.netlist import cells_by_module, count_cells, luts, paths
-from rowcast_sim.bench.report import Stopwatch, Table, deliver, outputs, verdict
+from rowcast_sim.bench.output import Stopwatch, Table, deliver, outputs, verdict
 from rowcast_sim.bench.speed import Emission
 from rowcast_sim.bench.speed import figures as speed_figures
 from rowcast_sim.bench.speed import tables as speed_tables
 from rowcast_sim.tools import ToolError
 
-# Goals -----------------------------------------------------------------------------------------------------------------
+# Goals ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("goal, good, bad, text", [
@@ -47,7 +47,7 @@ def test_every_layer_has_a_goal():
         assert spec.name in layer_goal(spec).name
 
 
-# Layers ----------------------------------------------------------------------------------------------------------------
+# Layers ---------------------------------------------------------------------------------------------------------------
 
 
 def counters(**some):
@@ -57,7 +57,8 @@ def counters(**some):
 def layer(spec, *, cycles=1000, macs=115_200, difference="", **some):
     base = preset("base")
     return LayerFigures(
-        name=spec.name, mapping="", macs=macs, cycles=cycles, predicted=990, utilisation=macs / (cycles * base.num_macs),
+        name=spec.name, mapping="", macs=macs, cycles=cycles, predicted=990,
+        utilisation=macs / (cycles * base.num_macs),
         bounds=bounds(counters(**some), macs, base, "half"),
         causes={**dict.fromkeys(CAUSES, 0), "computing": 900, "load": cycles - 900},
         instruction_bytes=160, memory_bytes=16_000, seconds=0.5, core_seconds=0.25, difference=difference,
@@ -127,7 +128,7 @@ def test_layer_tables():
     assert "DIFFERS !" in wrong
 
 
-# Netlists --------------------------------------------------------------------------------------------------------------
+# Netlists -------------------------------------------------------------------------------------------------------------
 
 
 def cell(kind, inputs=(), outputs=(), **parameters):
@@ -249,7 +250,8 @@ def test_area_figures():
     flat = netlist(ram=ram(10), lut=cell("LUT4", {"A": 10}, {"Z": 11}), mult=multiplier(11, 20), two=ram(40, write=20))
     values, broken = figures(preset("tiny"), flat=flat, array=netlist(**{f"lut{i}": cell("LUT4") for i in range(720)}))
     assert values == {
-        "lut_per_mac": 90.0, "lut": 1, "multipliers": 1, "block_rams": 2, "ram_to_multiplier": 1, "multiplier_to_ram": 1,
+        "lut_per_mac": 90.0, "lut": 1, "multipliers": 1, "block_rams": 2, "ram_to_multiplier": 1,
+        "multiplier_to_ram": 1,
     }  # fmt: skip
     assert broken == ["ram -> lut -> mult", "mult -> two"]
     assert set(values) == set(AREA)
@@ -294,7 +296,7 @@ def test_synthesis_refused(tmp_path, monkeypatch):
     assert not list((tmp_path / "synthesis").iterdir())
 
 
-# Speed -----------------------------------------------------------------------------------------------------------------
+# Speed ----------------------------------------------------------------------------------------------------------------
 
 
 def test_speed_figures():
@@ -319,7 +321,7 @@ def test_stopwatch():
     assert watch.seconds > 0
 
 
-# Output ----------------------------------------------------------------------------------------------------------------
+# Output ---------------------------------------------------------------------------------------------------------------
 
 
 def command(lines, *, failed=False):

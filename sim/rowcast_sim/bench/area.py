@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 import click
+from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rowcast import Accelerator
 from rowcast.array_core import PEArray
@@ -24,7 +25,7 @@ from rowcast.emit import verilog
 from ..tools import ToolError, cache_dir
 from .goals import AREA
 from .netlist import cells_by_module, count_cells, luts, paths
-from .report import Table, deliver, outputs, verdict
+from .output import Table, deliver, outputs, verdict
 
 __all__ = ["Block", "area", "blocks", "figures", "synthesise"]
 
@@ -40,7 +41,7 @@ for command in sys.argv[1:]:
 """
 
 
-# Synthesis -------------------------------------------------------------------------------------------------------------
+# Synthesis ------------------------------------------------------------------------------------------------------------
 
 
 def synthesise(text, *, top=TOP, flat=True, progress=None):
@@ -98,7 +99,7 @@ def _run(commands, progress):
         raise ToolError("Yosys did not accept the design:\n" + "\n".join(said))
 
 
-# Figures ---------------------------------------------------------------------------------------------------------------
+# Figures --------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def _common(names):
 
 
 def figures(config, *, flat, array):
-    """The figures that have goals in `goals.AREA`, and a path for each that breaks the rule of block RAM and multiplier.
+    """The figures that have goals in `goals.AREA`, and the paths that should not be.
 
     Parameters
     ----------
@@ -180,13 +181,13 @@ def tables(values, found, cells):
     by_block = Table(
         "Blocks",
         ("block", "LUT4", "flip-flops", "MULT18X18D", "DP16KD"),
-        note="Each module synthesised for itself, so the sum is above that of the accelerator as one; blocks of less than "
-        f"{100 * _LEAST:.0f}% of the LUT4 and of the block RAMs are left out.",
+        note="Each module synthesised for itself, so the sum is above that of the accelerator as one; blocks of less "
+        f"than {100 * _LEAST:.0f}% of the LUT4 and of the block RAMs are left out.",
     )
     for block in found:
         by_block.add(
-            "\u00a0\u00a0" * block.depth + block.name, f"{block.lut:,}", f"{block.flip_flops:,}", f"{block.multipliers:,}",
-            f"{block.block_rams:,}",
+            "\u00a0\u00a0" * block.depth + block.name,
+            *(f"{number:,}" for number in (block.lut, block.flip_flops, block.multipliers, block.block_rams)),
         )  # fmt: skip
     return [goals, by_block]
 
@@ -194,7 +195,8 @@ def tables(values, found, cells):
 @contextmanager
 def _tasks(*names):
     """Progress lines that know their time; yields a function of (name, text) that sets one."""
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()) as progress:
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         lines = {name: progress.add_task(name, total=1) for name in names}
 
         def say(name, text, *, done=False):
@@ -238,9 +240,10 @@ def area(preset_name, **files):
     lines = [line for key, goal in AREA.items() if (line := goal.shortfall(values[key]))]
     deliver(
         f"Area of preset {preset_name}",
-        f"Made by `rowcast bench area --preset {preset_name}`: `synth_ecp5` of Yosys (pyosys {metadata.version('pyosys')}). "
-        "LUT4 counts 2 for a CCU2C and 4 for a TRELLIS_DPR16X4. The paths are those of the flat netlist that lead from a block "
-        "RAM's output into a multiplier, or from a multiplier into a block RAM, without a flip-flop.",
+        f"Made by `rowcast bench area --preset {preset_name}`: `synth_ecp5` of Yosys, pyosys "
+        f"{metadata.version('pyosys')}. LUT4 counts 2 for a CCU2C and 4 for a TRELLIS_DPR16X4. The paths are those of "
+        "the flat netlist that lead from a block RAM's output into a multiplier, or from a multiplier into a block RAM, "
+        "without a flip-flop.",
         tables(values, found, cells),
         {
             "preset": preset_name, "config": config.to_dict(), "figures": values, "cells": dict(cells),

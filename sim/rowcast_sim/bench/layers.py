@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 
 import click
 import numpy as np
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rowcast import isa
 from rowcast.config import PRESETS, preset
@@ -17,7 +18,7 @@ from ..machine import RtlBackend
 from ..results import compare
 from ..verilated import Timing, build
 from .goals import INSTRUCTION_SHARE, layer_goal
-from .report import Stopwatch, Table, deliver, outputs, verdict
+from .output import Stopwatch, Table, deliver, outputs, verdict
 
 __all__ = ["LayerFigures", "bounds", "layers", "measure", "select", "shortfalls", "tables", "total_share"]
 
@@ -112,7 +113,8 @@ def select(names):
     """
     for name in names:
         if not any(name.lower() in spec.name.lower() for spec in LAYERS):
-            raise ValueError(f"no layer has {name!r} in its name; layers are: {', '.join(spec.name for spec in LAYERS)}")
+            known = ", ".join(spec.name for spec in LAYERS)
+            raise ValueError(f"no layer has {name!r} in its name; layers are: {known}")
     return [spec for spec in LAYERS if not names or any(name.lower() in spec.name.lower() for name in names)]
 
 
@@ -177,14 +179,14 @@ def tables(specs, results, config):
     reached = Table(
         "Layers",
         ("layer", "MACs", "cycles", "utilisation", "goal", "simulated MACs/s"),
-        note=f"Utilisation is useful MACs of {config.num_macs} a cycle; with * it is the share of the memory's bound that is "
-        "reached. MACs are simulated in a second of one core.",
+        note=f"Utilisation is useful MACs of {config.num_macs} a cycle; with * it is the share of the memory's bound "
+        "that is reached. MACs are simulated in a second of one core.",
     )
     limits = Table(
         "What limits them",
         ("layer", "largest bound", "its cycles", "cycles", "predicted", "error"),
-        note="The largest of the cycles that the multipliers, the memory, the filter bus, the ifmap bus and the drain each "
-        "need for what they did; and what the mapper predicted.",
+        note="The largest of the cycles that the multipliers, the memory, the filter bus, the ifmap bus and the drain "
+        "each need for what they did; and what the mapper predicted.",
     )
     used = [cause for cause in CAUSES if any(result.causes[cause] for result in results)]
     spent = Table(
@@ -228,7 +230,7 @@ def _figures(specs, results, config, options):
 
 
 @click.command()
-@click.option("--layer", "names", multiple=True, metavar="TEXT", help="Only layers with TEXT in their name; repeatable.")
+@click.option("--layer", "names", multiple=True, metavar="TEXT", help="Only layers with TEXT in their name.")
 @click.option("--preset", "preset_name", type=click.Choice(list(PRESETS)), default="base", show_default=True)
 @click.option("--duplex", type=click.Choice(["half", "full"]), default="half", show_default=True,
               help="half: memory moves one beat a cycle; full: one each way.")  # fmt: skip
@@ -244,27 +246,29 @@ def layers(names, preset_name, duplex, latency, **files):
     model = build(config)
     results = []
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[cycles]}"), TimeElapsedColumn()
-    with Progress(*columns) as progress:
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         for number, spec in enumerate(specs, start=1):
             task = progress.add_task(f"{number}/{len(specs)} {spec.name}", total=None, cycles="")
 
             def advance(cycles, expected, task=task):
-                progress.update(task, completed=cycles, total=max(cycles, expected), cycles=f"{cycles / 1e6:.0f} M cycles")
+                text = f"{cycles / 1e6:.0f} M cycles"
+                progress.update(task, completed=cycles, total=max(cycles, expected), cycles=text)
 
             result = measure(spec, config, model=model, latency=latency, duplex=duplex, progress=advance)
             results.append(result)
             progress.update(task, visible=False)
             said = "DIFFERS from the golden" if result.difference else f"{result.cycles:,} cycles"
             progress.console.print(
-                f"{spec.name}: {said}, {_percent(result.reached(spec))} of {_percent(spec.goal)}, {result.seconds:.0f} s",
+                f"{spec.name}: {said}, {_percent(result.reached(spec))} (goal {_percent(spec.goal)}), "
+                f"{result.seconds:.0f} s",
                 highlight=False,
             )
     beat = f"{config.dram_bytes} bytes a cycle" + (" each way" if duplex == "full" else "")
     deliver(
         f"Layers on preset {preset_name}",
-        f"Made by `rowcast bench layers --preset {preset_name} --duplex {duplex} --latency {latency}`: single layers with random "
-        f"weights on the compiled RTL, {config.num_macs} MACs a cycle, a memory of {beat} and {latency} cycles of latency. "
-        "Every value of every layer is compared with the golden.",
+        f"Made by `rowcast bench layers --preset {preset_name} --duplex {duplex} --latency {latency}`: single layers "
+        f"with random weights on the compiled RTL, {config.num_macs} MACs a cycle, a memory of {beat} and {latency} "
+        "cycles of latency. Every value of every layer is compared with the golden.",
         tables(specs, results, config),
         _figures(specs, results, config, {"preset": preset_name, "duplex": duplex, "latency": latency}),
         shortfalls(specs, results),

@@ -5,7 +5,7 @@ from functools import cache
 
 __all__ = ["Path", "count_cells", "cells_by_module", "luts", "paths"]
 
-# Every output follows every input without a clock.  For CCU2C that is more than the truth: only a false alarm could follow.
+# Every output follows every input without a clock.  For CCU2C that says too much, which can only make false alarms.
 _COMBINATIONAL = frozenset({"LUT4", "PFUMX", "L6MUX21", "CCU2C"})
 # No way through: outputs follow a clock, or the cell has no outputs.
 _CLOCKED = frozenset({"TRELLIS_FF", "$scopeinfo", "GSR", "$print", "$check"})

@@ -1,6 +1,5 @@
 """`rowcast bench speed`: how fast hardware is emitted and simulated."""
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -15,23 +14,17 @@ from ..tools import ToolError
 from ..verilated import build
 from .goals import SPEED
 from .layers import measure, select
-from .report import Stopwatch, Table, deliver, outputs, verdict
+from .output import Stopwatch, Table, deliver, outputs, verdict
 
 __all__ = ["Emission", "emit", "figures", "speed"]
 
 LAYER = "VGG-16 CONV5_1"  # the smallest of VGG-16 that keeps the array busy
-# What `rowcast generate` does, from the start of Python on.
-_EMIT = """
-import json, sys
-from rowcast import Config
-from rowcast.emit import emit_files
-paths = emit_files(Config(**json.loads(sys.argv[1])), sys.argv[2])
-"""
+_GENERATE = "from rowcast_sim.cli import main; main()"  # the command `rowcast` of this very environment
 
 
 @dataclass(frozen=True)
 class Emission:
-    """Emission in a fresh process.
+    """`rowcast generate` in a fresh process.
 
     Members: preset, seconds, core_seconds, verilog_bytes, modules, files (bytes by name).
     """
@@ -45,13 +38,14 @@ class Emission:
 
 
 def emit(name):
-    """Emit a preset in a process of its own and measure that."""
-    with tempfile.TemporaryDirectory(prefix="rowcast-") as folder:
-        command = [sys.executable, "-W", "ignore", "-c", _EMIT, json.dumps(preset(name).to_dict()), folder]
+    """`rowcast generate` of a preset, from the start of Python on."""
+    with tempfile.TemporaryDirectory(prefix="rowcast-") as parent:
+        folder = str(Path(parent, name))
+        command = [sys.executable, "-c", _GENERATE, "generate", "--preset", name, "-o", folder]
         with Stopwatch() as watch:
             done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            raise ToolError(f"emission of {name} failed:\n" + done.stderr[-2000:])
+            raise ToolError(f"`rowcast generate --preset {name}` failed: {done.stderr[-2000:]}")
         paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
         sources = [path for path in paths if path.suffix == ".v"]
         return Emission(
@@ -84,21 +78,21 @@ def tables(layer, emissions):
         note="Compiled RTL of preset base with its memory, one thread; rates are in a second of one core.",
     )
     simulation.add(
-        layer.name, f"{layer.macs / 1e6:,.0f} M", f"{layer.cycles:,}", f"{layer.seconds:.1f}", f"{layer.core_seconds:.1f}",
-        f"{layer.cycles / layer.core_seconds:,.0f}",
+        layer.name, f"{layer.macs / 1e6:,.0f} M", f"{layer.cycles:,}", f"{layer.seconds:.1f}",
+        f"{layer.core_seconds:.1f}", f"{layer.cycles / layer.core_seconds:,.0f}",
         verdict(f"{layer.rate / 1e6:.1f} M", rate.met(layer.rate / 1e6)), f"{rate.bound:.0f} M",
     )  # fmt: skip
     emission = Table(
         "Emission",
         ("preset", "clock s", "core s", "goal", "Verilog bytes", "goal ", "modules"),
-        note="Each in a fresh process, the start of Python included.",
+        note="`rowcast generate` in a fresh process, the start of Python included.",
     )
     for e in emissions:
         seconds, size = SPEED[e.preset], SPEED.get(f"{e.preset}_bytes")
         emission.add(
-            e.preset, f"{e.seconds:.1f}", verdict(f"{e.core_seconds:.1f}", seconds.met(e.core_seconds)), seconds.show(seconds.bound),
-            verdict(f"{e.verilog_bytes:,}", size is None or size.met(e.verilog_bytes)), size.show(size.bound) if size else "",
-            e.modules,
+            e.preset, f"{e.seconds:.1f}", verdict(f"{e.core_seconds:.1f}", seconds.met(e.core_seconds)),
+            seconds.show(seconds.bound), verdict(f"{e.verilog_bytes:,}", size is None or size.met(e.verilog_bytes)),
+            size.show(size.bound) if size else "", e.modules,
         )  # fmt: skip
     return [simulation, emission]
 
@@ -126,11 +120,14 @@ def speed(**files):
         lines.append(f"{LAYER} DIFFERS from the golden: {layer.difference}")
     deliver(
         "Speed",
-        "Made by `rowcast bench speed`. Clock seconds pass for everybody; core seconds are what the work itself takes of one "
-        "core, whatever else the machine does: goals are held against them.",
+        "Made by `rowcast bench speed`. Clock seconds pass for everybody; core seconds are what the work itself takes "
+        "of one core, whatever else the machine does: goals are held against them.",
         tables(layer, emissions),
-        {"figures": values, "layer": {**asdict(layer), "rate": layer.rate}, "emissions": [asdict(e) for e in emissions]},
+        {
+            "figures": values, "layer": {**asdict(layer), "rate": layer.rate},
+            "emissions": [asdict(emission) for emission in emissions],
+        },
         lines,
         failed=bool(layer.difference),
         **files,
-    )
+    )  # fmt: skip
