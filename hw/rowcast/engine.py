@@ -176,6 +176,7 @@ class Engine(wiring.Component):
             compute.drain_psum.eq(post.drain_psum),
             post.drain_ready.eq(compute.drain_ready),
             post.clear.eq(self.clear),
+            post.start.eq(self.start),
         ]
 
     def _connect_status(self, m):

@@ -61,7 +61,8 @@ class PostUnit(wiring.Component):
     vector : words of the IFMAP feeder, taken only in a run that wants them.
     param : words of the PARAM space, taken at any time: never those of channels and tables that a run uses.
     writes : a list of `config.drain_writers` write ports; writer w has the columns from w x lanes.
-    layer : what the last MARK said.
+    start : strobe before a run: `layer` is 0 again.
+    layer : what the last MARK of the run said.
     psums : counter strobe: a psum of each column.
     vector_run : a run with a vector source is under way.
     """
@@ -70,6 +71,7 @@ class PostUnit(wiring.Component):
     MAX_RUNS = 2
 
     clear: Signal
+    start: Signal
     drain: Signal
     drain_row: Signal
     drain_psum: Signal
@@ -90,6 +92,7 @@ class PostUnit(wiring.Component):
             {
                 **unit_ports(),
                 "clear": In(1),
+                "start": In(1),
                 "psum_filled": In(1),
                 "psum_freed": Out(1),
                 "drain": Out(1),
@@ -125,6 +128,8 @@ class PostUnit(wiring.Component):
         self._complete(m)
         for j, column in enumerate(self.columns):
             m.submodules[f"column{j}"] = hierarchy.place(column, "rowcast_post_column", platform)
+        with m.If(self.start):
+            m.d.sync += self.layer.eq(0)
         m.d.comb += [self.psums.eq(self.psum_valid), self.busy.eq(self.i.valid | (self.runs != 0))]
         m.d.comb += self.vector_run.eq((self.runs != 0) & ~self.is_drain)
         return ResetInserter(self.clear)(m)

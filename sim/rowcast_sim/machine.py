@@ -51,7 +51,6 @@ class RtlBackend:
         for name, values in inputs.items():
             offset, data = program.input_bytes(name, values)
             self.session.load(BASE + offset, data)
-        self.session.soft_reset()  # else the first layer's cycles count for the last layer that an earlier run marked
         result = self.session.run(limit=limit or cycle_limit(program), progress=progress)
         tensors = {}
         for name in program.tensors:

@@ -1,0 +1,78 @@
+"""Random graphs on the compiled RTL against the golden: every tensor, with stalls and latencies that a seed chooses."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rowcast import preset
+from rowcast_models.compiler.network import compile_graph
+from rowcast_models.golden.evaluate import evaluate
+from rowcast_sim.machine import RtlBackend
+from rowcast_sim.results import compare
+from rowcast_sim.verilated import Timing, build
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from networks import everything, inputs_of, random_convolution  # noqa: E402
+
+# Odd in everything that the mapping could take for granted: array size, words, network and memory widths.
+CONFIG = preset("base").replace(
+    rows=3, columns=2, lanes=4, dram_bytes=8, noc_words=2, act_words=4096, act_banks=4, filter_buffer_words=2048,
+    queue_depth=8, outstanding_reads=2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build(CONFIG, quiet=True)
+
+
+def run(model, graph, seed):
+    """Run on one set of random inputs; returns the run after comparing all tensors."""
+    rng = np.random.default_rng(seed)
+    inputs = inputs_of(graph, rng)
+    program = compile_graph(graph, CONFIG, keep_all=True)
+    timing = Timing(latency=int(rng.integers(1, 60)), stall_percent=int(rng.choice([0, 20, 60])), seed=seed)
+    with RtlBackend(program, model=model, timing=timing) as backend:
+        result = backend.run(inputs)
+    assert set(result.tensors) == set(graph.tensors)
+    differences = compare(result.tensors, evaluate(graph, inputs))
+    assert not differences, f"seed {seed}: {differences[0]}"
+    return program, result
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_convolutions(model, seed):
+    program, result = run(model, random_convolution(np.random.default_rng(seed)), seed)
+    assert sum(result.causes.values()) == result.cycles
+    assert result.counters["instructions"] == len(program.instructions)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_node(model, seed):
+    _, result = run(model, everything(np.random.default_rng(seed), (1 + seed % 2, 13, 11, 3)), seed)
+    assert len(result.layers) == 11
+    assert sum(layer.cycles for layer in result.layers) == result.cycles
+    assert sum(layer.read_beats for layer in result.layers) == result.counters["read_beats"]
+    assert sum(layer.write_beats for layer in result.layers) == result.counters["write_beats"]
+
+
+def test_counters_of_one_convolution(model):
+    """MAC cycles, flits and drained psums of a mapping follow from its program."""
+    graph = random_convolution(np.random.default_rng(3))
+    program, result = run(model, graph, 3)
+    ops = [op.instruction for op in program.ops]
+    noc = CONFIG.noc_words
+    assert result.counters["filter_flits"] == sum(
+        i["flits"] * i["groups_row"] * i["groups_column"] * i["chunks"] for i in ops if i.name == "FILTER_RUN"
+    )
+    words = sum(i["words"] * i["rows"] for i in ops if i.name == "LOAD" and i["space"] == 1)
+    assert result.counters["filter_flits"] * noc >= words  # filters are sent at least once after they are loaded
+    pixels = psums = 0
+    for i in ops:
+        if i.name == "POST_LOOP":
+            pixels = i["count_x"] * i["count_y"]
+        elif i.name == "POST_RUN":
+            psums += pixels * i["rows"] * CONFIG.lanes
+    assert result.counters["psums"] == psums
