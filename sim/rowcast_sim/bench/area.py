@@ -242,7 +242,7 @@ def area(preset_name, **files):
         f"Area of preset {preset_name}",
         f"Made by `rowcast bench area --preset {preset_name}`: `synth_ecp5` of Yosys, pyosys "
         f"{metadata.version('pyosys')}. LUT4 counts 2 for a CCU2C and 4 for a TRELLIS_DPR16X4. The paths are those of "
-        "the flat netlist that lead from a block RAM's output into a multiplier, or from a multiplier into a block RAM, "
+        "the flat netlist that lead from a block RAM's output into a multiplier, or from one into a block RAM, "
         "without a flip-flop.",
         tables(values, found, cells),
         {
