@@ -7,7 +7,7 @@ import numpy as np
 from rowcast.isa import Space
 
 from .geometry import ceil_div, window
-from .mapping import band, filter_words
+from .mapping import SLOTS, band, filter_words
 
 __all__ = ["ConvJob", "Place", "lower_convolution"]
 
@@ -65,9 +65,9 @@ class _Lowering:
         self.streams = {}
         base, size = job.room
         tile = job.tiling.tile_words
-        self.tiles = [base, base + tile if size >= 2 * (tile + job.tiling.slot_words) else base]
+        self.tiles = [base, base + tile if size >= 2 * tile + SLOTS * job.tiling.slot_words else base]
         top = base + size
-        self.slots = [top - 2 * job.tiling.slot_words, top - job.tiling.slot_words]
+        self.slots = [top - (i + 1) * job.tiling.slot_words for i in range(SLOTS)]
         self.passes = 0
         self.pending = self.late_store = None
 
@@ -105,9 +105,9 @@ class _Lowering:
             spread = max(1, len(visits) // 2)
             for at, (u0, m0, y, x) in enumerate(visits):
                 tile.load_until(y, x)
-                ahead = []
-                if at + 1 < len(visits):
-                    ahead.append(lambda where=visits[at + 1][2:]: tile.load_until(*where))
+                # Loaded ahead: what the next pass reads, and the next row of passes.
+                later = [visits[at + 1 : at + 2], [visit for visit in visits[at:] if visit[2] != y][:1]]
+                ahead = [lambda where=visit[2:]: tile.load_until(*where) for found in later for visit in found]
                 if following:
                     ahead.append(lambda at=at: following.load_part(at + 1, spread))
                 self.one_pass(tile, u0, m0, y, x, ahead, resident)
@@ -153,16 +153,22 @@ class _Lowering:
     # One pass -----------------------------------------------------------------------------------------------------
 
     def one_pass(self, tile, u0, m0, y, x, ahead, resident):
-        runs, done = _merge(self.map.chunks), 0
+        slot = None
+
+        def load_parameters():
+            nonlocal slot
+            if 2 * slots_of(self.map) > self.b.param_ring.size:
+                self.drain()  # the parameters of two passes are not on chip together
+            slot = self.parameters(u0, m0)
+
+        tasks, done = [load_parameters, *ahead], 0
+        runs = _merge(self.map.chunks)
         for number, (chunk, count) in enumerate(runs):
             self.ifmap(tile, u0, y, x, chunk, count)
             self.compute(y, x, chunk, count, first=number == 0, last=number == len(runs) - 1)
             # Before the next run's instructions: a queue that these fill must not wait for filters behind it.
-            self.filters(u0, m0, range(done, done + count), ahead)
+            self.filters(u0, m0, range(done, done + count), tasks)
             done += count
-        if 2 * slots_of(self.map) > self.b.param_ring.size:
-            self.drain()  # the parameters of two passes are not on chip together
-        slot = self.parameters(u0, m0)
         self.drain()
         self.pending = lambda: self.post(tile, u0, m0, y, x, slot, resident)
 
@@ -329,7 +335,7 @@ class _Lowering:
             first = ((tile.n * shape.e + y.start) * shape.f + x.start) * pixel + u0 * shape.out_words + m0
             pixel = self.same_place(unit * m.units, shape.out_pitch)
             line = self.same_place(x.size * pixel, shape.f * shape.out_pitch)
-            start = self.slots[self.passes % 2]
+            start = self.slots[self.passes % SLOTS]
             base = start + (self.job.target.dram + first - start) % self.beat
         used = self.set_targets(u0, m0, y, x, pixel, line, unit)
         self.b.setting(

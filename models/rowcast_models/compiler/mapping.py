@@ -13,10 +13,11 @@ from rowcast import isa
 
 from .geometry import ceil_div, cut_axis, plan_chunks, ramped_axis, window
 
-__all__ = ["Cost", "Mapping", "MappingError", "Memory", "Tiling", "estimate", "find_mapping"]
+__all__ = ["Cost", "Mapping", "MappingError", "Memory", "SLOTS", "Tiling", "estimate", "find_mapping"]
 
 LATENCY = 80  # cycles from a LOAD to its first word in the array, roughly: memory, DMA, feeder, network
 CHUNK_OVERHEAD = 12  # cycles from a freed half to the first flit of the next chunk, and from its last flit to the first MAC
+SLOTS = 4  # passes whose results may wait for the memory bus
 RAMPED = 60  # best mappings that are also tried with smaller first and last passes
 FOLLOWED = 256  # passes of a layer up to which the estimate follows each of them
 END = 60  # cycles from the last psum to the interrupt, without memory's latency
@@ -218,7 +219,7 @@ def filter_words(shape, mapping, config):
 def plan_tiling(shape, mapping, config, room, *, input_resident, output_resident):
     """The tiling that moves the fewest words in `room` words of activation memory, or None."""
     slot = 0 if output_resident else slot_words(shape, mapping, config)
-    room -= 2 * slot
+    room -= SLOTS * slot
     all_rows, all_columns = len(mapping.y.spans), len(mapping.x.spans)
     if input_resident:
         rows, columns, words = all_rows, all_columns, 0
