@@ -24,7 +24,7 @@ _RANGES = {
     "filter_words": (32, 4096, True),
     "ifmap_words": (32, 4096, True),
     "psum_pixels": (4, 512, True),
-    "act_words": (256, 1 << 20, True),
+    "act_words": (256, 1 << 19, True),
     "act_banks": (1, 16, True),
     "filter_buffer_words": (64, 1 << 20, True),
     "param_channels": (16, 4096, True),

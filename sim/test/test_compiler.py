@@ -107,6 +107,12 @@ def test_too_large_a_layer_is_named():
         compile_graph(node, BASE.replace(act_words=256))
 
 
+def test_too_wide_an_ifmap_is_named():
+    graph = single(np.random.default_rng(0), (1, 9, 9000, 8), filters=8, kernel=(3, 3), padding=((1, 1), (1, 1)))
+    with pytest.raises(CompileError, match="node 'conv' is too large for the instruction set: IFMAP_RUN.x must be"):
+        compile_graph(graph, BASE.replace(act_words=1 << 17))
+
+
 def test_pack_and_unpack():
     values = np.random.default_rng(3).integers(-128, 128, (2, 3, 5, 11)).astype(np.int8)
     data = pack(values, 8)

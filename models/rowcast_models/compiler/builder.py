@@ -32,14 +32,17 @@ class Ring:
         if self.next + size > self.size:
             self.next = 0
 
-    def take(self, key, size):
-        """Address of a new block; older blocks in its place are gone."""
+    def place(self, size):
+        """First word and word after the last of the block that `take` would give now."""
         size = ceil_div(size, self.align) * self.align
         if size > self.size:
             raise ValueError(f"a block of {size} words does not fit a memory of {self.size}")
-        if self.next + size > self.size:
-            self.next = 0
-        low, high = self.next, self.next + size
+        low = self.next if self.next + size <= self.size else 0
+        return low, low + size
+
+    def take(self, key, size):
+        """Address of a new block; older blocks in its place are gone."""
+        low, high = self.place(size)
         self.blocks = {k: (a, b) for k, (a, b) in self.blocks.items() if b <= low or high <= a}
         self.blocks[key] = (low, high)
         self.next = high
@@ -123,9 +126,16 @@ class Builder:
 
     # Parameters and tables ------------------------------------------------------------------------------------------
 
+    def displaces(self, items, slot, slots):
+        """Whether `parameters` of these items would overwrite these slots."""
+        if self.param_ring.find(_item_bytes(items)) is not None:
+            return False
+        low, high = self.param_ring.place(len(items) // self.config.lanes)
+        return low < slot + slots and slot < high
+
     def parameters(self, items):
         """Parameter slot of these channels' items (uint32 [channels, 4], whole slots); loads them if they are not there."""
-        data = np.ascontiguousarray(items, dtype="<u4").tobytes()
+        data = _item_bytes(items)
         slot = self.param_ring.find(data)
         if slot is None:
             slots = len(items) // self.config.lanes
@@ -159,3 +169,7 @@ class Builder:
     def mark(self):
         """End of a layer, for progress and per-layer counts."""
         self.emit("MARK", layer=self.layer + 1)
+
+
+def _item_bytes(items):
+    return np.ascontiguousarray(items, dtype="<u4").tobytes()

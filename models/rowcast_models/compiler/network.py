@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rowcast.isa import PostMode, PostSource
+from rowcast.isa import IsaError, PostMode, PostSource
 
 from .. import graph as g
 from ..golden.requantise import encode_params, quantise_multiplier_average
@@ -154,10 +154,13 @@ class _Compiler:
         for number, node in enumerate(graph.nodes):
             for name in node.inputs:
                 last[name] = number
+        outside = set(graph.outputs)
         for number, node in reversed(list(enumerate(graph.nodes))):
-            if isinstance(node, g.Reshape):  # an alias lives as long as what it stands for
+            if isinstance(node, g.Reshape):  # what an alias stands for lives as long as it, and leaves with it
                 last[node.inputs[0]] = max(last[node.inputs[0]], last.get(node.output, number))
-        self.last = last
+                if node.output in outside:
+                    outside.add(node.inputs[0])
+        self.last, self.outside = last, outside
         for name in graph.inputs:
             layout = nhwc(graph.tensors[name].shape)
             self.values[name] = _Value(layout, Place(dram=self.in_memory(layout)), last.get(name, -1))
@@ -168,22 +171,26 @@ class _Compiler:
                 self.node(node)
             except (MappingError, VectorError) as error:
                 resident = [(self.words(v.layout), name) for name, v in self.values.items()
-                            if v.place.act is not None and v.last_use >= self.number]  # fmt: skip
+                            if v.place.act is not None and v.last_use >= self.number
+                            and not isinstance(graph.producer(name), g.Reshape)]  # fmt: skip
                 if resident:
                     raise _Spill(max(resident)[1]) from error
                 raise CompileError(f"node {node.name!r}: {error}") from error
+            except IsaError as error:
+                raise CompileError(f"node {node.name!r} is too large for the instruction set: {error}") from error
         return self.finish()
 
     def node(self, node):
         if isinstance(node, g.Reshape):
-            source = self.values[node.inputs[0]]
-            self.values[node.output] = replace(source, last_use=self.last.get(node.output, -1))
+            source, shape = self.values[node.inputs[0]], nhwc(self.graph.tensors[node.output].shape)
+            layout = shape if self.same_words(shape, source.layout) else source.layout
+            self.values[node.output] = replace(source, layout=layout, last_use=self.last.get(node.output, -1))
             return
         kind = type(node).__name__
         lower = getattr(self, f"lower_{kind.lower()}", None)
         if lower is None:
             raise CompileError(f"node {node.name!r}: no lowering of {kind}")
-        layout = nhwc(self.graph.tensors[node.output].shape)
+        layout = self.layout_of(node)
         mapping, estimate = lower(node, layout)
         self.layers.append(Layer(node.name, kind, self.graph.macs(node), mapping, estimate))
         self.b.layer += 1
@@ -191,10 +198,36 @@ class _Compiler:
         if place.act is not None and place.dram is not None:
             self.b.store(place.dram, place.act, self.words(layout))
 
+    def same_words(self, a, b):
+        """Whether both layouts put the elements into the same words."""
+        return a[3] == b[3] or not (a[3] % self.config.lanes or b[3] % self.config.lanes)
+
+    def layout_of(self, node):
+        """Layout of the node's result; refuses an input that a reshape has left in the words of another shape.
+
+        Words hold channels, so a reshape that cuts them anew does not move anything: the tensor keeps the layout that it
+        had.  Fully connected layers and tables take it as it is, others need the pixels that the graph sees.
+        """
+        layouts = [self.values[name].layout for name in node.inputs]
+        if isinstance(node, g.Table | g.Elementwise):
+            if any(layout != layouts[0] for layout in layouts):
+                self.refuse(node, layouts)
+            return layouts[0]
+        seen = [nhwc(self.graph.tensors[name].shape) for name in node.inputs]
+        if not isinstance(node, g.FullyConnected) and layouts != seen:
+            self.refuse(node, layouts)
+        return nhwc(self.graph.tensors[node.output].shape)
+
+    def refuse(self, node, layouts):
+        raise CompileError(
+            f"node {node.name!r}: its inputs lie in memory as {', '.join(map(str, layouts))}, since a reshape before it "
+            f"changes the number of channels; that works if both numbers are multiples of lanes ({self.config.lanes})"
+        )
+
     def targets(self, node, layout):
         """Places for the node's result worth trying, best first: in the buffer, then in memory."""
         name = node.output
-        outside = name in self.graph.outputs
+        outside = name in self.outside
         used = name in self.last
         words = ceil_div(self.words(layout), self.step) * self.step
         if used and name not in self.excluded and words * 2 <= self.config.act_words:
@@ -269,7 +302,7 @@ class _Compiler:
     def vector(self, node, layout, source, names, post, **more):
         values = [self.values[name] for name in names]
         n, h, w, c = values[0].layout
-        if len(values) == 2 or more.get("window", (1, 1)) == (1, 1):  # every word for itself
+        if more.get("window", (1, 1)) == more.get("stride", (1, 1)) == (1, 1):  # every word for itself
             size = (n * h, w, n * h, w)
             n, h, w, e, f = 1, *size
         else:
@@ -323,6 +356,8 @@ class _Compiler:
             return self.vector(node, layout, PostSource.MAX, node.inputs, bypass(node))
         source = {"add": PostSource.ADD, "mul": PostSource.MUL}[node.kind]
         post, lanes = node.post, self.config.lanes
+        if node.kind == "mul" and any(np.any(table != table.astype(np.int16)) for table in (node.table_a, node.table_b)):
+            raise CompileError(f"node {node.name!r}: factors must fit 16 bits: make table_a and table_b smaller")
         one = encode_params(0, post.multiplier, post.shift, post.post_mode)
         return self.vector(
             node, layout, source, node.inputs, settings(post), params=np.repeat(one, lanes, 0),
