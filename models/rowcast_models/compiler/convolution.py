@@ -69,7 +69,7 @@ class _Lowering:
         top = base + size
         self.slots = [top - (i + 1) * job.tiling.slot_words for i in range(SLOTS)]
         self.passes = 0
-        self.pending = self.late_store = None
+        self.pending = self.late_store = self.slot = None
 
     # Order ------------------------------------------------------------------------------------------------------
 
@@ -157,9 +157,10 @@ class _Lowering:
 
         def load_parameters():
             nonlocal slot
-            if 2 * slots_of(self.map) > self.b.param_ring.size:
-                self.drain()  # the parameters of two passes are not on chip together
-            slot = self.parameters(u0, m0)
+            items = self.parameters(u0, m0)
+            if self.pending and self.b.displaces(items, self.slot, slots_of(self.map)):
+                self.drain()  # the parameters of the pass before are still to be used
+            slot = self.b.parameters(items)
 
         tasks, done = [load_parameters, *ahead], 0
         runs = _merge(self.map.chunks)
@@ -170,6 +171,7 @@ class _Lowering:
             self.filters(u0, m0, range(done, done + count), tasks)
             done += count
         self.drain()
+        self.slot = slot
         self.pending = lambda: self.post(tile, u0, m0, y, x, slot, resident)
 
     def drain(self):
@@ -312,12 +314,12 @@ class _Lowering:
         return row * (m.column_groups if m.column_kind == "g" else 1) + column
 
     def parameters(self, u0, m0):
-        """Slot of the round's parameters: unit by unit, `filters` slots each."""
+        """The round's parameters: unit by unit, `filters` slots each."""
         lanes, m = self.config.lanes, self.map
         items = np.zeros((m.units, m.filters * lanes, 4), np.uint32)
         part = self.job.params[u0 : u0 + m.units, m0 * lanes : (m0 + m.filters) * lanes]
         items[:, : part.shape[1]] = part
-        return self.b.parameters(items.reshape(-1, 4))
+        return items.reshape(-1, 4)
 
     # Results --------------------------------------------------------------------------------------------------------
 

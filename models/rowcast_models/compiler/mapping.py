@@ -147,6 +147,8 @@ def candidates(shape, config):
             units = (row[1] if row[2] == "g" else 1) * (column[1] if column[2] == "g" else 1)
             if y_groups > shape.e or x_groups > shape.f or units > shape.units:
                 continue
+            if row[0] * column[0] * units * config.lanes > config.param_channels:
+                continue
             for y, x in _patches(shape, limit, y_groups, x_groups):
                 key = (row, column, y, x)
                 if key in seen:
