@@ -1,8 +1,15 @@
-"""Small random graphs that tests of the compiler and of the simulators share."""
+"""Small random graphs, and an odd configuration, that tests of the compiler and of the simulators share."""
 
 import numpy as np
+from rowcast import preset
 from rowcast_models import graph as g
 from rowcast_models.golden.requantise import quantise_multiplier_tflite
+
+# Odd in everything that the mapping could take for granted: array size, words, network and memory widths.
+ODD = preset("base").replace(
+    rows=3, columns=2, lanes=4, dram_bytes=8, noc_words=2, act_words=4096, act_banks=4, filter_buffer_words=2048,
+    queue_depth=8, outstanding_reads=2,
+)  # fmt: skip
 
 
 def requantisation(rng, channels, scale, *, table=False):

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rowcast import preset
 from rowcast_models.compiler.network import compile_graph
 from rowcast_models.golden.evaluate import evaluate
 from rowcast_sim.machine import RtlBackend
@@ -14,25 +13,18 @@ from rowcast_sim.verilated import Timing, build
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from networks import everything, inputs_of, random_convolution  # noqa: E402
-
-# Odd in everything that the mapping could take for granted: array size, words, network and memory widths.
-CONFIG = preset("base").replace(
-    rows=3, columns=2, lanes=4, dram_bytes=8, noc_words=2, act_words=4096, act_banks=4, filter_buffer_words=2048,
-    queue_depth=8, outstanding_reads=2,
-)  # fmt: skip
-
+from networks import ODD, everything, inputs_of, random_convolution  # noqa: E402
 
 @pytest.fixture(scope="module")
 def model():
-    return build(CONFIG, quiet=True)
+    return build(ODD, quiet=True)
 
 
 def run(model, graph, seed):
     """Run on one set of random inputs; returns the run after comparing all tensors."""
     rng = np.random.default_rng(seed)
     inputs = inputs_of(graph, rng)
-    program = compile_graph(graph, CONFIG, keep_all=True)
+    program = compile_graph(graph, ODD, keep_all=True)
     timing = Timing(latency=int(rng.integers(1, 60)), stall_percent=int(rng.choice([0, 20, 60])), seed=seed)
     with RtlBackend(program, model=model, timing=timing) as backend:
         result = backend.run(inputs)
@@ -63,7 +55,7 @@ def test_counters_of_one_convolution(model):
     graph = random_convolution(np.random.default_rng(3))
     program, result = run(model, graph, 3)
     ops = [op.instruction for op in program.ops]
-    noc = CONFIG.noc_words
+    noc = ODD.noc_words
     assert result.counters["filter_flits"] == sum(
         i["flits"] * i["groups_row"] * i["groups_column"] * i["chunks"] for i in ops if i.name == "FILTER_RUN"
     )
@@ -74,5 +66,5 @@ def test_counters_of_one_convolution(model):
         if i.name == "POST_LOOP":
             pixels = i["count_x"] * i["count_y"]
         elif i.name == "POST_RUN":
-            psums += pixels * i["rows"] * CONFIG.lanes
+            psums += pixels * i["rows"] * ODD.lanes
     assert result.counters["psums"] == psums
