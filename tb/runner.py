@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import hashlib
 import importlib
+import inspect
 import json
 import os
 import re
@@ -69,12 +70,11 @@ def run(component, config, *, module, case, seed=1):
     place = folder / f"{module}-{re.sub(r'[^A-Za-z0-9_]+', '_', case)}-{seed}"
     log = place / "log"
     place.mkdir(exist_ok=True)
-    with _tools() as runner:
-        # `results_xml` is absolute and named here, so that the runner does not judge it: we show the log.
-        results = runner.test(
+    results = place / "results.xml"
+    with _tools() as runner, contextlib.suppress(SystemExit):  # of a failed test: the log says more
+        runner.test(
             test_module=module, hdl_toplevel=TOP, hdl_toplevel_lang="verilog", build_dir=folder, test_dir=place,
-            results_xml=str(place / "results.xml"), log_file=log, seed=seed, waves=_WAVES,
-            test_filter=rf"\.{re.escape(case)}$",
+            results_xml=str(results), log_file=log, seed=seed, waves=_WAVES, test_filter=rf"\.{re.escape(case)}$",
             test_args=["+verilator+rand+reset+2", f"+verilator+seed+{seed}"],
             extra_env={"ROWCAST_TB_CONFIG": json.dumps(config.to_dict()), "COCOTB_ANSI_OUTPUT": "0"},
         )  # fmt: skip
@@ -88,7 +88,7 @@ def build(component, config):
     """The folder with the compiled simulation of `component(config)`."""
     with _tools() as runner:
         digest = hashlib.sha256(repr((component.__name__, config.to_dict(), _BUILD_ARGS, _MAKEFLAGS, _WAVES)).encode())
-        for source in sorted([*Path(rowcast.__file__).parent.rglob("*.py"), *_HERE.glob("*_top.py")]):
+        for source in [Path(inspect.getsourcefile(component)), *sorted(Path(rowcast.__file__).parent.rglob("*.py"))]:
             digest.update(source.read_bytes())
         folder = _BUILD / f"{component.__name__.lower()}-{digest.hexdigest()[:16]}"
         with _only_one(folder):
