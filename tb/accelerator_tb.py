@@ -24,7 +24,6 @@ START, SOFT_RESET = 1, 2
 BUSY, DONE, ERROR = 1, 2, 4
 SPARE = 8192  # bytes of memory before and after what a program needs
 PAGE = 4096
-FETCH_BURSTS = 2  # under way at once
 
 
 class Machine:
@@ -48,9 +47,7 @@ class Machine:
         self.memory = Memory(self.base, noise, clock=dut.clk, latency=lambda: delay.randint(0, latency))
         attach_memory(dut, self.memory, seed=seed, pause_percent=pause_percent, interleave=interleave)
         self.host = Host(dut, seed=seed, pause_percent=pause_percent)
-        self.monitor = AxiMonitor(
-            dut, beat_bytes=self.config.dram_bytes, most_reads=self.config.outstanding_reads + FETCH_BURSTS
-        )
+        self.monitor = AxiMonitor(dut, self.config)
 
     async def start(self):
         """Clock and reset, and the registers that never change."""

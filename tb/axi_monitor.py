@@ -22,13 +22,12 @@ class AxiMonitor:
     - A3.2.1: a valid that is up stays up, and its payload stays, until ready; no valid during reset.
     - A3.4.1: incrementing bursts of full, aligned beats, none across a 4 KiB border, none outside the windows.
     - A3.2.2, A3.4.1: as many beats as the address said, `wlast` with the last and no other; no beat before its address.
-    - No more reads under way than `most_reads`.
+    - No more reads under way than LOAD (`outstanding_reads`) and fetch (its buffer, in bursts) ask for together.
 
     Parameters
     ----------
     dut : handle with `m_axi_*`, `clk`, `rst`.
-    beat_bytes : bytes in a beat.
-    most_reads : read bursts that may be under way at once.
+    config : Config
 
     Members
     -------
@@ -38,8 +37,10 @@ class AxiMonitor:
     bursts : (channel, address, beats) of all bursts since the last `clear`.
     """
 
-    def __init__(self, dut, *, beat_bytes, most_reads):
-        self.dut, self.beat_bytes, self.most_reads = dut, beat_bytes, most_reads
+    def __init__(self, dut, config):
+        self.dut, self.beat_bytes = dut, config.dram_bytes
+        fetch_beats = max(16, 256 // config.dram_bytes)
+        self.most_reads = config.outstanding_reads + fetch_beats // min(fetch_beats // 2, config.burst_beats)
         self.read_window = self.write_window = None
         self._pins = {
             channel: [getattr(dut, f"m_axi_{channel}{name}") for name in names] for channel, names in _PAYLOAD.items()

@@ -25,9 +25,7 @@ class Bench:
         self.pause_percent = pause_percent
         self.memory = Memory(BASE, bytearray(self.rng.randbytes(SIZE)), clock=dut.clk, latency=lambda: self.rng.randrange(20))
         attach_memory(dut, self.memory, seed=seed, pause_percent=pause_percent, interleave=interleave)
-        self.monitor = AxiMonitor(
-            dut, beat_bytes=self.config.dram_bytes, most_reads=self.config.outstanding_reads + 2
-        )
+        self.monitor = AxiMonitor(dut, self.config)
         self.taken = {Space.PARAM: {}, Space.FILTER: {}}
         for name in ("start", "stop", "clear", "param_ready", "filter_grant"):
             getattr(dut, name).value = 0
