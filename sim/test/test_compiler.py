@@ -16,7 +16,8 @@ from rowcast_sim.functional import Deadlock, FunctionalMachine
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from networks import everything, inputs_of, random_convolution, single  # noqa: E402
+from corners import CORNERS  # noqa: E402
+from networks import ODD, convolution, everything, inputs_of, random_convolution, single  # noqa: E402
 from rowcast import isa  # noqa: E402
 
 BASE = preset("base")
@@ -32,9 +33,9 @@ CONFIGS = {
 }
 
 
-def check(graph, config, seed, *, orders=2):
+def check(graph, config, seed, inputs=None, *, orders=2):
     """Compile, run in several orders, compare every tensor."""
-    inputs = inputs_of(graph, np.random.default_rng(seed))
+    inputs = inputs_of(graph, np.random.default_rng(seed)) if inputs is None else inputs
     want = evaluate(graph, inputs)
     program = compile_graph(graph, config, keep_all=True)
     image = program.image(inputs)
@@ -59,6 +60,81 @@ def test_random_convolutions(seed):
 def test_every_node(name):
     rng = np.random.default_rng(7)
     check(everything(rng, (2, 13, 11, 3)), CONFIGS[name], 7)
+
+
+@pytest.mark.parametrize("number, name", enumerate(CORNERS))
+def test_corners(number, name):
+    """Each on two configurations; what they reach on `networks.ODD` is shown in test_rtl."""
+    corner = CORNERS[name](np.random.default_rng(8))
+    other = ("tiny", "small", "noc 2", "wide memory", "lanes 16")[number % 5]
+    for config in (CONFIGS["small memories"].replace(act_words=2048), CONFIGS[other]):
+        check(corner.graph, config, 8, corner.inputs, orders=1)
+
+
+def test_tiny_layers():
+    """Fewer pixels and channels than PEs, in all the ways: a part of the array stands still."""
+    rng = np.random.default_rng(4)
+    for rows, columns in ((4, 4), (3, 5), (2, 1)):
+        config = BASE.replace(rows=rows, columns=columns, lanes=4)
+        for e, f, channels in ((1, 1, 1), (1, 2, 3), (2, 1, 9), (3, 2, 5), (1, 5, 2)):
+            check(single(rng, (2, e + 1, f + 1, 6), filters=channels, kernel=(2, 2)), config, 4, orders=1)
+
+
+# 2 x 1 PEs of 4 lanes and 4 parameter slots: two passes' parameters just fit, but not from every place in the ring.
+FEW_PARAMETERS = BASE.replace(lanes=4, param_channels=16)
+
+
+@pytest.mark.parametrize("rows, columns", [(2, 1), (1, 2), (2, 2), (4, 4)])
+def test_few_parameters(rows, columns):
+    rng = np.random.default_rng(3)
+    nodes = [
+        g.AveragePool(name="pool", inputs=("x",), output="a", window=(2, 2), stride=(1, 1), padding=((0, 1), (0, 1))),
+        convolution(rng, name="conv", source="a", output="y", channels=20, filters=40, kernel=(2, 2)),
+        convolution(rng, name="wide", source="y", output="z", channels=40, filters=150, kernel=(3, 3)),
+    ]
+    tensors = [g.Tensor("x", (1, 5, 5, 20)), g.Tensor("a"), g.Tensor("y"), g.Tensor("z")]
+    graph = g.Graph(name="few", tensors=tensors, inputs=["x"], outputs=["z"], nodes=nodes)
+    check(graph, FEW_PARAMETERS.replace(rows=rows, columns=columns), 3, orders=1)
+
+
+def test_reshaped_output_and_spilled_reshape():
+    """An output that is another name of a tensor is in memory; a tensor that must leave the buffer is not its other name."""
+    rng = np.random.default_rng(1)
+    post = convolution(rng, name="p", source="p", output="p", channels=1, filters=4, kernel=(1, 1)).post
+    nodes = [
+        convolution(rng, name="c", source="x", output="a", channels=4, filters=16, kernel=(1, 1)),
+        g.Reshape(name="r", inputs=("a",), output="z"),
+        convolution(rng, name="d", source="w", output="b", channels=60, filters=4, kernel=(3, 3)),
+        g.FullyConnected(name="f", inputs=("z",), output="y", weights=rng.integers(-9, 9, (4, 1024)), bias=np.zeros(4, int),
+                         post=post),
+        g.Reshape(name="o", inputs=("b",), output="flat"),
+    ]  # fmt: skip
+    tensors = [g.Tensor("x", (1, 8, 8, 4)), g.Tensor("w", (1, 9, 9, 60)), *(g.Tensor(n.output) for n in nodes)]
+    graph = g.Graph(name="names", tensors=tensors, inputs=["x", "w"], outputs=["y", "flat"], nodes=nodes)
+    program = compile_graph(graph, ODD.replace(act_words=512))
+    assert {"y", "flat"} <= set(program.tensors)
+    check(graph, ODD.replace(act_words=512), 1, orders=1)
+
+
+def test_reshape_that_cuts_words_is_refused():
+    rng = np.random.default_rng(1)
+    nodes = [
+        g.Reshape(name="r", inputs=("x",), output="a", shape=(8, 16, 3)),
+        convolution(rng, name="conv", source="a", output="y", channels=3, filters=8, kernel=(3, 3)),
+    ]
+    tensors = [g.Tensor("x", (1, 8, 8, 6)), g.Tensor("a"), g.Tensor("y")]
+    graph = g.Graph(name="cut", tensors=tensors, inputs=["x"], outputs=["y"], nodes=nodes)
+    with pytest.raises(CompileError, match="node 'conv': its inputs lie in memory as .1, 8, 8, 6.*multiples of lanes .8"):
+        compile_graph(graph, BASE)
+
+
+def test_factors_of_more_than_16_bits_are_refused():
+    nodes = [g.Elementwise(name="mul", kind="mul", inputs=("x", "x"), output="y", table_a=np.arange(-128, 128) * 300,
+                           table_b=np.arange(-128, 128),
+                           post=g.Requantisation(mode="single", multiplier=[1 << 20], shift=[40]))]  # fmt: skip
+    graph = g.Graph(name="m", tensors=[g.Tensor("x", (1, 4, 4, 8)), g.Tensor("y")], inputs=["x"], outputs=["y"], nodes=nodes)
+    with pytest.raises(CompileError, match="node 'mul': factors must fit 16 bits"):
+        compile_graph(graph, BASE)
 
 
 @pytest.mark.parametrize("name", ["STORE", "FILTER_RUN"])

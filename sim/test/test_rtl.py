@@ -13,6 +13,7 @@ from rowcast_sim.verilated import Timing, build
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from corners import CORNERS  # noqa: E402
 from networks import ODD, everything, inputs_of, random_convolution  # noqa: E402
 
 @pytest.fixture(scope="module")
@@ -20,15 +21,16 @@ def model():
     return build(ODD, quiet=True)
 
 
-def run(model, graph, seed):
-    """Run on one set of random inputs; returns the run after comparing all tensors."""
+def run(model, graph, seed, inputs=None, *, keep_all=True):
+    """Run on one set of inputs, by default random ones; returns the run after comparing all tensors."""
     rng = np.random.default_rng(seed)
-    inputs = inputs_of(graph, rng)
-    program = compile_graph(graph, ODD, keep_all=True)
+    inputs = inputs_of(graph, rng) if inputs is None else inputs
+    program = compile_graph(graph, ODD, keep_all=keep_all)
     timing = Timing(latency=int(rng.integers(1, 60)), stall_percent=int(rng.choice([0, 20, 60])), seed=seed)
     with RtlBackend(program, model=model, timing=timing) as backend:
         result = backend.run(inputs)
-    assert set(result.tensors) == set(graph.tensors)
+    assert set(result.tensors) == set(graph.tensors) or not keep_all
+    assert set(graph.outputs) <= set(result.tensors)
     differences = compare(result.tensors, evaluate(graph, inputs))
     assert not differences, f"seed {seed}: {differences[0]}"
     return program, result
@@ -68,3 +70,27 @@ def test_counters_of_one_convolution(model):
         elif i.name == "POST_RUN":
             psums += pixels * i["rows"] * ODD.lanes
     assert result.counters["psums"] == psums
+
+
+@pytest.mark.parametrize("name", CORNERS)
+def test_corners(model, name):
+    corner = CORNERS[name](np.random.default_rng(5))
+    program, _ = run(model, corner.graph, 5, corner.inputs)
+    reached = corner.proof(program, corner.inputs, evaluate(corner.graph, corner.inputs))
+    assert reached, f"{name} is not reached: {[layer.mapping for layer in program.layers]}"
+
+
+@pytest.mark.parametrize("name", ["reshapes", "max_pools", "parameters_wrap"])
+def test_only_outputs_in_memory(model, name):
+    corner = CORNERS[name](np.random.default_rng(6))
+    run(model, corner.graph, 6, corner.inputs, keep_all=False)
+
+
+def test_many_runs(model):
+    """Halves, rings and settings that a run leaves behind do not matter to the next."""
+    graph = random_convolution(np.random.default_rng(6))
+    program = compile_graph(graph, ODD, keep_all=True)
+    with RtlBackend(program, model=model, timing=Timing(latency=5, stall_percent=10)) as backend:
+        for seed in range(5):
+            inputs = inputs_of(graph, np.random.default_rng(seed))
+            assert not compare(backend.run(inputs).tensors, evaluate(graph, inputs)), seed

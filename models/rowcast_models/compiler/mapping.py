@@ -118,8 +118,10 @@ def _splits(size):
     return [(a, size // a) for a in range(1, size + 1) if a <= size and (size // a) * a == size] or [(1, 1)]
 
 
-def _sides(size, shape):
-    """(filters, groups, kind) for one side of the array."""
+def _sides(size, shape, *, spare):
+    """(filters, groups, kind) for one side of the array; `spare`: also with the first row or column alone."""
+    if spare and size > 1:
+        yield 1, 1, "x"
     for filters, groups in _splits(size):
         if groups == 1:
             yield filters, 1, "x"
@@ -135,11 +137,21 @@ def _sides(size, shape):
 
 
 def candidates(shape, config):
-    """All mappings that fit the scratchpads."""
+    """All mappings that fit the scratchpads; those of a part of the array only if the whole has none (very small layers)."""
+    for spare in (False, True):
+        found = False
+        for mapping in _candidates(shape, config, spare=spare):
+            found = True
+            yield mapping
+        if found:
+            return
+
+
+def _candidates(shape, config, *, spare):
     limit = config.psum_pixels // 2
     seen = set()
-    for row in _sides(config.rows, shape):
-        for column in _sides(config.columns, shape):
+    for row in _sides(config.rows, shape, spare=spare):
+        for column in _sides(config.columns, shape, spare=spare):
             if row[0] * column[0] > 2 * shape.out_words and row[0] * column[0] > 1:
                 continue
             y_groups = (row[1] if row[2] == "y" else 1) * (column[1] if column[2] == "y" else 1)
