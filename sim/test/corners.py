@@ -133,7 +133,7 @@ def clamp_and_far_zero_point_above(rng):
 
 @corner
 def extremes(rng):
-    """Weights and inputs at -128 and 127 only, the zero point at the other end, many chunks: the largest sums there are."""
+    """Weights and inputs at -128 and 127 only, the zero point at the other end, many chunks: the largest sums."""
     weights = rng.choice([-128, 127], (8, 3, 3, 70))
     weights[0], weights[1] = -128, 127
     bias = np.array([2**30, -(2**30), 0, 1, -1, 5, 2**20, -(2**20)])
@@ -185,7 +185,8 @@ def filters_of_each_pass(rng):
 
     def proof(program, inputs, golden):
         once = 2 * 9 * 160
-        return words(instructions(program, "LOAD", space=Space.FILTER)) >= 2 * once > 2 * program.config.filter_buffer_words
+        loaded = words(instructions(program, "LOAD", space=Space.FILTER))
+        return loaded >= 2 * once > 2 * program.config.filter_buffer_words
 
     return convolution_corner(rng, (1, 11, 10, 160), proof, filters=7, kernel=(3, 3), table=True)
 
@@ -254,7 +255,7 @@ def one_row(rng):
 
 @corner
 def uneven_patches(rng):
-    """Patches that overlap: their outputs are computed twice; and a last round of filters that leaves PEs without any."""
+    """Patches that overlap: their outputs are computed twice; a last round of filters that leaves PEs idle."""
 
     def proof(program, inputs, golden):
         return words_made(program) > words_of(program, "y")
@@ -272,7 +273,8 @@ def parameters_wrap(rng):
     graph = graph_of({"x": (1, 3, 3, 5)}, nodes, {"x": 9, "a": 9})
 
     def proof(program, inputs, golden):
-        return words(instructions(program, "LOAD", space=Space.PARAM)) > 2 * 16 * program.config.param_channels // program.config.lanes
+        ring = 16 * program.config.param_channels // program.config.lanes  # words
+        return words(instructions(program, "LOAD", space=Space.PARAM)) > 2 * ring
 
     return Corner(graph, inputs_of(graph, rng), proof)
 
@@ -352,7 +354,8 @@ def elementwise_from_memory(rng):
                       post=onnx),
         g.Elementwise(name="add", kind="add", inputs=("x", "z"), output="s", table_a=rng.integers(-(2**29), 2**29, 256),
                       table_b=rng.integers(-(2**29), 2**29, 256), post=requantisation(rng, 1, 1e-7, table=True)),
-        g.Elementwise(name="max", kind="max", inputs=("x", "z"), output="l", low=-100, table=rng.integers(-128, 128, 256)),
+        g.Elementwise(name="max", kind="max", inputs=("x", "z"), output="l", low=-100,
+                      table=rng.integers(-128, 128, 256)),
         g.tflite_add(name="twice", a=g.Tensor("x", shape, 0, 0.1), b=g.Tensor("x", shape, 0, 0.1),
                      output=g.Tensor("t", None, 0, 0.3)),
     ]  # fmt: skip

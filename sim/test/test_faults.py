@@ -38,7 +38,8 @@ class Bench:
         self.inputs = inputs_of(graph, rng)
         self.golden = evaluate(graph, self.inputs)
         self.program = compile_graph(graph, ODD, keep_all=True)
-        self.backend = RtlBackend(self.program, model=build(ODD, quiet=True), timing=Timing(latency=9, stall_percent=20))
+        timing = Timing(latency=9, stall_percent=20)
+        self.backend = RtlBackend(self.program, model=build(ODD, quiet=True), timing=timing)
         self.session = self.backend.session
         self.data = BASE + self.program.data_offset
         self.run()
