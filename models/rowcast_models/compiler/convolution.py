@@ -108,8 +108,8 @@ class _Lowering:
                 # Loaded ahead: what the next pass reads, and the next row of passes.
                 later = [visits[at + 1 : at + 2], [visit for visit in visits[at:] if visit[2] != y][:1]]
                 ahead = [lambda where=visit[2:]: tile.load_until(*where) for found in later for visit in found]
-                if following:
-                    ahead.append(lambda at=at: following.load_part(at + 1, spread))
+                if following:  # its turn comes when all of this tile is on its way
+                    ahead.append(lambda at=at: tile.complete and following.load_part(at + 1, spread))
                 self.one_pass(tile, u0, m0, y, x, ahead, resident)
         self.drain()
         self.store_late()
@@ -447,6 +447,11 @@ class _Tile:
             Space.ACT, self.dram + done * dram_step, self.base + done * step, words, rows, dram_step, step
         )  # fmt: skip
         self.loaded = until
+
+    @property
+    def complete(self):
+        """Whether all of it has been loaded."""
+        return self.loaded >= self.end
 
     def load_until(self, y, x):
         """Load what the spans up to (y, x) read."""
