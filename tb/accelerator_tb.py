@@ -73,7 +73,8 @@ class Machine:
         self.data_base = self.base + SPARE
         self.program_base = self.data_base + -(-len(image) // PAGE) * PAGE + 3 * self.config.dram_bytes
         self.windows = {
-            "READ_BASE": self.data_base, "READ_LIMIT": self.program_base + _whole(len(program.code), self.config.dram_bytes),
+            "READ_BASE": self.data_base,
+            "READ_LIMIT": self.program_base + _whole(len(program.code), self.config.dram_bytes),
             "WRITE_BASE": self.data_base + first, "WRITE_LIMIT": self.data_base + last,
         }  # fmt: skip
         noise = self.rng.integers(0, 256, len(image), np.uint8)
@@ -154,7 +155,7 @@ class Machine:
             if name not in program.inputs:
                 kept[start : start + size] = False
         wrong = np.flatnonzero(kept & (image != before))
-        assert wrong.size == 0, f"{wrong.size} bytes outside the tensors changed, the first at {wrong[0] + self.base:#x}"
+        assert not wrong.size, f"{wrong.size} bytes outside the tensors changed, first {wrong[0] + self.base:#x}"
 
     async def run(self, program, inputs, want):
         """Load, start, and check all."""
@@ -267,7 +268,7 @@ async def every_node(dut):
 async def different_programs_in_a_row(dut):
     """Without a reset in between, so what one leaves behind meets the next."""
     bench = await machine(dut)
-    for seed in range(4):
+    for seed in range(3):
         await bench.run(*compiled(random_convolution(np.random.default_rng(seed)), seed))
 
 
@@ -275,7 +276,7 @@ async def different_programs_in_a_row(dut):
 async def same_program_on_other_inputs(dut):
     bench, graph = await machine(dut), everything(np.random.default_rng(5), (1, 5, 6, 9))
     program = compile_graph(graph, config(), keep_all=True)
-    for seed in (1, 1, 2):
+    for seed in (1, 2):
         inputs = inputs_of(graph, np.random.default_rng(seed))
         await bench.run(program, inputs, evaluate(graph, inputs))
 
@@ -293,17 +294,16 @@ async def lenet5_digit(dut):
 
 
 @cocotb.test(**_TIMEOUT)
-@cocotb.parametrize(percent=[0, 20, 60, 85])
+@cocotb.parametrize(percent=[0, 30, 80])
 async def pauses_on_all_channels(dut, percent):
     bench = await machine(dut, seed=percent, pause_percent=percent, latency=percent)
     await bench.run(*large_network(percent))
 
 
 @cocotb.test(**_TIMEOUT)
-@cocotb.parametrize(percent=[0, 30])
-async def reads_answered_out_of_order(dut, percent):
+async def reads_answered_out_of_order(dut):
     """Fetch and LOAD have IDs of their own: the memory mixes their bursts and beats."""
-    bench = await machine(dut, seed=percent, pause_percent=percent, interleave=True)
+    bench = await machine(dut, seed=3, pause_percent=20, interleave=True)
     await bench.run(*large_network(1))
 
 
@@ -344,7 +344,7 @@ def index_of(program, name, number=0, **fields):
 
 
 async def expect_error(bench, network, code, index):
-    """Start; the engine stops with this error; a start is ignored; a soft reset brings it back; the next run is right."""
+    """The engine stops with this error; a start is ignored; a soft reset brings it back; the next run is right."""
     host, dut = bench.host, bench.dut
     await bench.begin()
     await bench.interrupt()
@@ -383,7 +383,8 @@ def bad_instruction(kind, program):
     act, filters = program.config.act_words, program.config.filter_buffer_words
     match kind:
         case "load beyond act":
-            return *changed("LOAD", -1, {"space": isa.Space.ACT}, buffer=act - program.config.dram_words), Error.BUFFER_RANGE
+            buffer = act - program.config.dram_words
+            return *changed("LOAD", -1, {"space": isa.Space.ACT}, buffer=buffer), Error.BUFFER_RANGE
         case "load beyond filters":
             return *changed("LOAD", 0, {"space": isa.Space.FILTER}, buffer=filters), Error.BUFFER_RANGE
         case "load no words":
@@ -416,9 +417,9 @@ def bad_instruction(kind, program):
 
 
 BAD_INSTRUCTIONS = (
-    "load beyond act", "load beyond filters", "load no words", "load no such space", "store beyond act", "filters beyond",
-    "filter id", "ifmap beyond", "ifmap before", "results beyond", "results of too many rows", "no chunks", "no turns",
-    "waits for itself",
+    "load beyond act", "load beyond filters", "load no words", "load no such space", "store beyond act",
+    "filters beyond", "filter id", "ifmap beyond", "ifmap before", "results beyond", "results of too many rows",
+    "no chunks", "no turns", "waits for itself",
 )  # fmt: skip
 
 
@@ -467,11 +468,12 @@ async def too_many_tokens(dut):
     code = isa.encode(load) * 100 + isa.encode(isa.make("END"))
     await bench.load(program, inputs)
     bench.put(bench.program_base, code)
-    await bench.registers(PROGRAM_LENGTH=101, READ_LIMIT=bench.program_base + _whole(len(code), bench.config.dram_bytes))
+    limit = bench.program_base + _whole(len(code), bench.config.dram_bytes)
+    await bench.registers(PROGRAM_LENGTH=101, READ_LIMIT=limit)
     await expect_error(bench, network, Error.TOKEN, None)
 
 
-# Windows and answers of the memory ----------------------------------------------------------------------------------------
+# Windows and answers of the memory ----------------------------------------------------------------------------------
 
 
 def transfers(bench, name):
@@ -554,7 +556,7 @@ async def memory_answers_with_errors(dut, pause_percent):
         await expect_error(bench, network, Error.READ_RESPONSE, index // per_beat * per_beat)
 
 
-# Resets in the middle -----------------------------------------------------------------------------------------------------
+# Resets in the middle -----------------------------------------------------------------------------------------------
 
 
 @cocotb.test(**_TIMEOUT)
@@ -566,7 +568,7 @@ async def soft_resets_in_the_middle(dut, pause_percent):
     await bench.run(*network)
     cycles = await bench.host.counter("cycles")
     rng, caught = random.Random(pause_percent), {"reads": 0, "writes": 0}
-    for number in range(16):
+    for number in range(12):
         await bench.load(program, inputs)
         await bench.begin()
         await ClockCycles(dut.clk, rng.randrange(5, cycles))

@@ -80,7 +80,7 @@ class AxiMonitor:
 
     def _stable(self, name, taken):
         """The payload; whether this is its first cycle."""
-        payload, before = [pin.value.to_unsigned() if len(pin) > 1 else int(pin.value) for pin in self._pins[name]], None
+        payload = [int(pin.value) for pin in self._pins[name]]
         before, self._stalled[name] = self._stalled[name], None if taken else payload
         assert before is None or before == payload, f"{name} changed before {name}ready: {before} to {payload}"
         return payload, before is None

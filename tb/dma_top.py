@@ -54,8 +54,9 @@ class DmaTop(wiring.Component):
         config = self.config
         fetch, dispatch, load, store = Fetch(config), Dispatch(config), LoadUnit(config), StoreUnit(config)
         act = BankedMemory(
-            config, words=config.act_words, banks=config.act_banks, reads=(config.dram_words,), writes=(config.dram_words,)
-        )
+            config, words=config.act_words, banks=config.act_banks,
+            reads=(config.dram_words,), writes=(config.dram_words,),
+        )  # fmt: skip
         m.submodules.arbiter = arbiter = ReadArbiter(config)
         for name, unit in (("fetch", fetch), ("dispatch", dispatch), ("load", load), ("store", store), ("act", act)):
             m.submodules[name] = ResetInserter(self.clear)(unit)

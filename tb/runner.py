@@ -34,7 +34,7 @@ _BUILD_ARGS = (
     "-DSYNTHESIS", "--x-initial", "unique",  # memories start with what `+verilator+seed` makes of them, as on a chip
     "-Wno-fatal", "-Wno-lint", "-Wno-style", "--output-split", "20000",
 )  # fmt: skip
-# The package's makefile leaves the first one empty.  Optimised code takes twice as long to build, and Python sets the pace.
+# The package's makefile leaves the first one empty.  Optimised code takes twice as long to build; Python sets the pace.
 _MAKEFLAGS = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0"
 
 

@@ -5,8 +5,10 @@ import runner
 from host_top import HostTop
 from rowcast import preset
 
-CONFIGS = {"32 bits": preset("tiny"), "20 bits": preset("base").replace(address_width=20, counter_width=64),
-           "64 bits": preset("base").replace(address_width=64)}  # fmt: skip
+CONFIGS = {
+    "20 bits": preset("base").replace(address_width=20, counter_width=64),
+    "64 bits": preset("base").replace(address_width=64),
+}
 
 
 @pytest.mark.parametrize("case", runner.cases("host_tb"))
