@@ -9,7 +9,7 @@ from amaranth.sim import Simulator
 from rowcast import Accelerator
 from rowcast.registers import CAUSES, COUNTERS, Error, address_of
 
-from .verilated import SimulationError
+from .verilated import SimulationError, SimulationStuck
 
 __all__ = ["AmaranthMachine", "EngineError"]
 
@@ -44,12 +44,12 @@ class AmaranthMachine:
         ------
         EngineError
             The engine stopped with an error.
-        TimeoutError
+        SimulationStuck
             The run took more than `limit` cycles.
         """
         self.memory, self.limit, self.program = memory, limit, program
         self.dut, self.counters = Accelerator(self.config), {}
-        self.reads, self.writes = deque(), deque()
+        self.reads = deque()
         simulator = Simulator(self.dut)
         simulator.add_clock(1e-8)
         simulator.add_testbench(self._host)
@@ -108,7 +108,7 @@ class AmaranthMachine:
             cycles += 1
             if cycles >= self.limit:
                 queues, units = [await self._read_register(ctx, name) for name in ("QUEUES", "UNITS")]
-                raise TimeoutError(f"no end after {cycles} cycles; QUEUES {queues:06x}, UNITS {units:04x}")
+                raise SimulationStuck(f"no end after {cycles} cycles; QUEUES {queues:06x}, UNITS {units:04x}")
             if self.progress and cycles % 1000 == 0:
                 self.progress(cycles)
         if await self._read_register(ctx, "STATUS") & 4:
@@ -121,16 +121,25 @@ class AmaranthMachine:
 
     # Memory -----------------------------------------------------------------------------------------------------------
 
+    # Plain ticks in the background: a pending `until` would complain when the simulation ends.
+
+    async def _taken(self, ctx, handshake, *signals):
+        """Ticks until `handshake` is up in a cycle; the signals' values in that cycle."""
+        while True:
+            _, _, done, *values = await ctx.tick().sample(handshake, *signals)
+            if done:
+                return values
+
     async def _read_addresses(self, ctx):
-        dut, cycle = self.dut, 0
+        dut, self.cycle = self.dut, 0
         ctx.set(dut.m_axi_arready, 1)
-        async for _, _, valid, address, length, number in ctx.tick().sample(
-            dut.m_axi_arvalid, dut.m_axi_araddr, dut.m_axi_arlen, dut.m_axi_arid
-        ):
-            cycle += 1
-            self.cycle = cycle
+        while True:
+            _, _, valid, address, length, number = await ctx.tick().sample(
+                dut.m_axi_arvalid, dut.m_axi_araddr, dut.m_axi_arlen, dut.m_axi_arid
+            )
+            self.cycle += 1
             if valid:
-                self.reads.append((cycle + self.latency, address, length + 1, number))
+                self.reads.append((self.cycle + self.latency, address, length + 1, number))
 
     async def _read_data(self, ctx):
         dut, size = self.dut, self.config.dram_bytes
@@ -146,23 +155,23 @@ class AmaranthMachine:
                 ctx.set(dut.m_axi_rdata, int.from_bytes(data.tobytes(), "little"))
                 ctx.set(dut.m_axi_rresp, OKAY if len(data) == size else SLVERR)
                 ctx.set(dut.m_axi_rlast, beat == beats - 1)
-                await ctx.tick().until(dut.m_axi_rready)
+                await self._taken(ctx, dut.m_axi_rready)
             ctx.set(dut.m_axi_rvalid, 0)
 
     async def _write(self, ctx):
         dut, size = self.dut, self.config.dram_bytes
         while True:
             ctx.set(dut.m_axi_awready, 1)
-            address, length = await ctx.tick().sample(dut.m_axi_awaddr, dut.m_axi_awlen).until(dut.m_axi_awvalid)
+            address, length = await self._taken(ctx, dut.m_axi_awvalid, dut.m_axi_awaddr, dut.m_axi_awlen)
             ctx.set(dut.m_axi_awready, 0)
             ctx.set(dut.m_axi_wready, 1)
             for beat in range(length + 1):
-                data, strobe = await ctx.tick().sample(dut.m_axi_wdata, dut.m_axi_wstrb).until(dut.m_axi_wvalid)
+                data, strobe = await self._taken(ctx, dut.m_axi_wvalid, dut.m_axi_wdata, dut.m_axi_wstrb)
                 for i in range(size):
                     if strobe >> i & 1:
                         self.memory[address + beat * size + i] = data >> 8 * i & 0xFF
             ctx.set(dut.m_axi_wready, 0)
             ctx.set(dut.m_axi_bresp, OKAY)
             ctx.set(dut.m_axi_bvalid, 1)
-            await ctx.tick().until(dut.m_axi_bready)
+            await self._taken(ctx, dut.m_axi_bready)
             ctx.set(dut.m_axi_bvalid, 0)
