@@ -56,7 +56,7 @@ class Config:
     address_width : bits of a memory address.
     queue_depth : instructions that wait before each unit.
     burst_beats : longest AXI burst.
-    outstanding_reads : AXI read bursts under way at once.
+    outstanding_reads : AXI read bursts of LOAD under way at once; the instruction fetch has up to four of its own.
     counter_width : bits of the performance counters.
 
     Raises
