@@ -9,7 +9,7 @@ from amaranth.utils import exact_log2
 
 from . import isa
 from .dma_burst import BEAT_BITS, ERROR_BITS, WORD_BITS, BurstSplitter, burst_layout
-from .interfaces import INDEX_BITS, instruction_layout, payload_layout, unit_error
+from .interfaces import INDEX_BITS, instruction_layout, payload_layout
 from .registers import Error
 
 __all__ = ["AddressStage", "RowWalker", "beat_mask", "first_error", "row_layout", "space_words", "tag_layout"]

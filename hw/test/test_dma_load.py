@@ -11,7 +11,6 @@ from rowcast import isa
 from rowcast.config import PRESETS, Config
 from rowcast.dma_load import LoadUnit
 from rowcast.dma_rows import space_words
-from rowcast.interfaces import instruction_layout
 from rowcast.registers import Error
 
 WINDOW = (0x1000, 0x9000)
