@@ -1,8 +1,8 @@
 """Convolution and fully connected layers: exact accumulators, at the speed of floating-point BLAS.
 
 float32 arithmetic on integers is exact as long as no partial sum, in whatever order, passes 2^24.  So the dot products
-are cut into pieces so short that int8 weights at their extremes stay below, and the pieces are added in float64, exact
-to 2^53.  That is twice as fast as float64 throughout, and never looks at the data to decide.
+are cut into pieces so short that weights at their extremes stay below, and the pieces are added in float64, exact
+to 2^53.  That is twice as fast as float64 throughout, and the ifmap never decides it.
 """
 
 import itertools
@@ -14,10 +14,11 @@ __all__ = ["convolution", "fully_connected"]
 PATCH_BYTES = 1 << 23  # patches gathered at a time: stays near the caches, and VGG's do not fill the memory
 
 
-def _pieces(length, zero_point):
+def _pieces(length, zero_point, weights):
     """Slices of a dot product of `length`, of about equal size, each exact in float32."""
     furthest = max(127 - zero_point, 128 + zero_point)
-    longest = ((1 << 24) - 1) // (furthest * 128)
+    largest = 128 if weights.dtype == np.int8 else int(np.abs(weights).max(initial=1))
+    longest = ((1 << 24) - 1) // (furthest * largest)
     count = -(-length // longest)
     edges = [length * i // count for i in range(count + 1)]
     return [slice(*edge) for edge in itertools.pairwise(edges)]
@@ -43,7 +44,7 @@ def fully_connected(x, zero_point, weights, bias):
     ----------
     x : int8 [N, ...], flattened to [N, K].
     zero_point : of x.
-    weights : int8 [M, K].
+    weights : int8 or int16 [M, K].
     bias : int32 [M].
 
     Returns
@@ -51,7 +52,7 @@ def fully_connected(x, zero_point, weights, bias):
     int64 [N, M]
     """
     centred = x.reshape(len(x), -1).astype(np.float32) - np.float32(zero_point)
-    pieces = _pieces(centred.shape[1], zero_point)
+    pieces = _pieces(centred.shape[1], zero_point, weights)
     return _product(centred, pieces, _filters(weights, pieces)).astype(np.int64) + bias
 
 
@@ -65,7 +66,7 @@ def convolution(x, zero_point, weights, bias, *, stride, dilation, padding, grou
     ----------
     x : int8 [N, H, W, C].
     zero_point : of x.
-    weights : int8 [M, R, S, C / groups].
+    weights : int8 or int16 [M, R, S, C / groups].
     bias : int32 [M].
     stride, dilation : (y, x).
     padding : ((top, bottom), (left, right)).
@@ -106,7 +107,7 @@ def _dense(x, zero_point, weights, stride, dilation, padding):
     filters, *kernel, _ = weights.shape
     flat = weights.reshape(filters, -1)
     length = flat.shape[1]
-    pieces = _pieces(length, zero_point)
+    pieces = _pieces(length, zero_point, weights)
     matrices = _filters(flat, pieces)
     windows = _windows(_centred(x, zero_point, padding, np.float32), kernel, stride, dilation)
     batch, height, width = windows.shape[:3]

@@ -47,13 +47,16 @@ def evaluate(graph, inputs, *, progress=None):
     for node in graph.nodes:
         if progress:
             progress(node)
-        values[node.output] = evaluate_node(graph, node, [values[name] for name in node.inputs])
+        value = evaluate_node(graph, node, [values[name] for name in node.inputs])
+        if not node.inputs:  # a constant: one item for all
+            value = np.broadcast_to(value[:1], (len(next(iter(values.values()))), *value.shape[1:]))
+        values[node.output] = value
     return values
 
 
 def evaluate_node(graph, node, arrays):
     """The result of one node: int8 arrays of its inputs to the int8 array of its output."""
-    zero_point = graph.tensors[node.inputs[0]].zero_point
+    zero_point = graph.tensors[node.inputs[0]].zero_point if node.inputs else 0
     return _NODES[type(node).__name__](node, zero_point, *arrays)
 
 
@@ -130,6 +133,22 @@ def _concat(node, zero_point, *parts):
     return np.concatenate(parts, axis=-1)
 
 
+def _select(node, zero_point, x):
+    return x[..., node.channels]
+
+
+def _pad(node, zero_point, x):
+    return np.pad(x, ((0, 0), *node.padding, (0, 0)), constant_values=node.value)
+
+
+def _resize(node, zero_point, x):
+    return x[:, node.rows[:, None], node.columns[None, :]]
+
+
+def _constant(node, zero_point):
+    return node.values
+
+
 # By name, so that the golden does not import the graph, which takes its arithmetic from the golden.
 _NODES = {
     "Conv": _conv,
@@ -140,4 +159,8 @@ _NODES = {
     "Table": _table,
     "Reshape": _reshape,
     "Concat": _concat,
+    "Select": _select,
+    "Pad": _pad,
+    "Resize": _resize,
+    "Constant": _constant,
 }
