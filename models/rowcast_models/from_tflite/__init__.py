@@ -1,0 +1,15 @@
+"""TensorFlow Lite models: `read` makes a Model of a file, `kinds` are the operators it can have."""
+
+import functools
+
+from ..frontend import load_kinds
+
+__all__ = ["kinds"]
+
+
+@functools.cache
+def kinds():
+    """OperatorKind by kind."""
+    from . import operators
+
+    return load_kinds(operators)
