@@ -3,9 +3,9 @@
 import functools
 
 from ..frontend import load_kinds
-from .reader import read
+from .reader import read, tensor_names
 
-__all__ = ["kinds", "read"]
+__all__ = ["kinds", "read", "tensor_names"]
 
 
 @functools.cache

@@ -10,12 +10,13 @@ import tflite
 from ..frontend.model import Model, ModelError, Operator, Problem, Quantisation, Value
 from .options import attributes_of
 
-__all__ = ["read"]
+__all__ = ["read", "tensor_names"]
 
 RUNTIMES = ("tflm", "litert")
 MAX_BYTES = 1 << 31  # of a file; flatbuffers cannot be longer
 MAX_RANK = 6
 MAX_ELEMENTS = 1 << 31  # of a tensor
+SHAPED = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")  # what their output's shape says is all that they mean
 _KINDS = {code: name for name, code in vars(tflite.BuiltinOperator).items() if not name.startswith("_")}
 _TYPES = {
     tflite.TensorType.FLOAT32: np.float32, tflite.TensorType.INT8: np.int8, tflite.TensorType.UINT8: np.uint8,
@@ -61,6 +62,23 @@ def read(source, *, runtime="tflm", name=None):
         raise ModelError(f"the file is damaged: {type(error).__name__} while reading it ({error})") from None
 
 
+def tensor_names(data):
+    """Names of all tensors of a file that `read` takes, by their index in it."""
+    return _names(tflite.Model.GetRootAsModel(data, 0).Subgraphs(0))
+
+
+def _names(graph):
+    """Names of all tensors, made unique: the file does not promise it."""
+    names, taken = [], set()
+    for i in range(graph.TensorsLength()):
+        text = (graph.Tensors(i).Name() or b"").decode("utf-8", "replace") or f"tensor_{i}"
+        while text in taken:
+            text += f"#{i}"
+        taken.add(text)
+        names.append(text)
+    return names
+
+
 class _Reader:
     def __init__(self, data, runtime, name):
         self.data, self.runtime, self.name = data, runtime, name
@@ -79,7 +97,8 @@ class _Reader:
             raise ModelError(f"the model has {subgraphs} subgraphs; only models of one can be used (no control flow)")
         graph = model.Subgraphs(0)
         self.model = model
-        self.names = self.tensor_names(graph)
+        self.count(graph.TensorsLength())
+        self.names = _names(graph)
         values = [self.value(i, graph.Tensors(i)) for i in range(len(self.names))]
         inputs = tuple(self.tensor(graph.Inputs(i)) for i in range(self.count(graph.InputsLength())))
         outputs = tuple(self.tensor(graph.Outputs(i)) for i in range(self.count(graph.OutputsLength())))
@@ -96,18 +115,6 @@ class _Reader:
         return Model("tflite", self.name, values, tuple(operators), inputs, outputs)
 
     # Tensors ---------------------------------------------------------------------------------------------------------
-
-    def tensor_names(self, graph):
-        """Names of all tensors, made unique: the file does not promise it."""
-        names, taken = [], set()
-        for i in range(self.count(graph.TensorsLength())):
-            raw = graph.Tensors(i).Name()
-            text = (raw or b"").decode("utf-8", "replace") or f"tensor_{i}"
-            while text in taken:
-                text += f"#{i}"
-            taken.add(text)
-            names.append(text)
-        return names
 
     def tensor(self, index):
         """Name of the tensor of an index in the file."""
@@ -199,6 +206,8 @@ class _Reader:
             custom = (code.CustomCode() or b"").decode("utf-8", "replace")
             self.problems.append(Problem(name, kind, f"custom operator {custom!r} cannot be used"))
         attributes = attributes_of(kind, operator.BuiltinOptions())
+        if kind in SHAPED:
+            attributes["output_shape"] = values[outputs[0]].shape if outputs else ()
         if kind == "FULLY_CONNECTED":
             attributes["single_rounding"] = self.runtime == "litert"
 

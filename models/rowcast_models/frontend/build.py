@@ -236,7 +236,7 @@ class GraphBuilder:
 
     # Nodes -----------------------------------------------------------------------------------------------------------
 
-    def append(self, kind, name, inputs, *, like=None, quantisation=None, offset=0, zero_point=0, scale=None, **fields):
+    def append(self, kind, name, inputs, /, *, like=None, quantisation=None, offset=0, zero_point=0, scale=None, **fields):
         """Append a node of a graph class, and the Tensor it makes, which has the node's name; returns the Tensor.
 
         A name that is taken gets a number.
@@ -263,7 +263,7 @@ class GraphBuilder:
         self.tensors[unique] = tensor
         return tensor
 
-    def output(self, op, kind, inputs, *, view=None, which=0, **fields):
+    def output(self, op, kind, inputs, /, *, view=None, which=0, **fields):
         """Append the node that makes output `which` of an operator; its tensor has the value's name.
 
         `view` says how the value lies in it; by default in the format's usual axes.
