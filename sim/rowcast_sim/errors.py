@@ -1,6 +1,6 @@
-"""Errors for people: what ends in one line and an exit status, and what is a bug and keeps its traceback."""
+"""Errors for people: what ends in a line (a model: in a line for each problem) and an exit status, and what is a bug."""
 
-__all__ = ["InputError", "is_expected", "one_line"]
+__all__ = ["InputError", "describe", "is_expected", "one_line"]
 
 
 class InputError(ValueError):
@@ -10,8 +10,9 @@ class InputError(ValueError):
 # By name, so that nothing is imported to find out: a class whose module is not loaded has not been raised.
 _EXPECTED = {
     "rowcast.config.ConfigError", "rowcast.emit.EmissionError", "rowcast.isa.IsaError",
-    "rowcast_models.graph.GraphError", "rowcast_models.compiler.network.CompileError",
-    "rowcast_models.compiler.tokens.TokenOverflow",
+    "rowcast_models.graph.tensor.GraphError", "rowcast_models.frontend.model.ModelError",
+    "rowcast_models.compiler.network.CompileError", "rowcast_models.compiler.tokens.TokenOverflow",
+    "rowcast_models.quantise.QuantiseError", "rowcast_models.reference.ReferenceError",
     "rowcast_sim.tools.ToolError", "rowcast_sim.verilated.SimulationError", "rowcast_sim.functional.Deadlock",
 }  # fmt: skip
 
@@ -21,6 +22,14 @@ def is_expected(error):
     if isinstance(error, (InputError, OSError)):
         return True
     return any(f"{kind.__module__}.{kind.__qualname__}" in _EXPECTED for kind in type(error).__mro__)
+
+
+def describe(error):
+    """The error for the terminal: one line; of a model with several problems a first line, and an indented one for each."""
+    problems = [" ".join(str(problem).split()) for problem in getattr(error, "problems", ())]
+    if len(problems) > 1:
+        return "\n  ".join([f"{len(problems)} problems:", *problems])
+    return " ".join(one_line(error).split())
 
 
 def one_line(error):

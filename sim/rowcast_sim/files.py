@@ -4,13 +4,14 @@ import contextlib
 import os
 import shutil
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from .errors import InputError
 
-__all__ = ["check_target", "read_array", "staged_folder", "write_array"]
+__all__ = ["check_target", "read_array", "read_arrays", "staged_folder", "write_array", "write_arrays"]
 
 
 def read_array(path):
@@ -41,6 +42,28 @@ def read_array(path):
     return np.array(mapped)
 
 
+def read_arrays(path):
+    """The arrays of a .npz file by name, without executing anything in it; errors as in `read_array`."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise InputError(f"{path}: not a file")
+    with open(path, "rb") as file:
+        if file.read(2) != b"PK":
+            raise InputError(f"{path}: not a .npz file")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except OSError:
+        raise
+    except Exception as error:  # as above, and what zipfile and zlib say of damaged archives
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = "it holds pickled Python objects, not numbers" if "Object arrays" in reason else reason
+        raise InputError(f"{path}: not a usable .npz file: {reason}") from None
+    odd = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+    if odd:
+        raise InputError(f"{path}: not a usable .npz file: {odd[0]!r} in it is no array")
+    return arrays
+
+
 def check_target(path):
     """Complain now, and not after minutes of work, about a file that could not be written in the end."""
     path = Path(path)
@@ -58,6 +81,18 @@ def write_array(path, array):
     with staged_folder(path.parent) as stage:
         with open(stage / path.name, "wb") as file:
             np.save(file, array, allow_pickle=False)
+
+
+def write_arrays(path, arrays):
+    """Write a .npz file of arrays by name; nobody ever finds half of it."""
+    path = Path(path)
+    with staged_folder(path.parent) as stage:
+        with open(stage / path.name, "wb") as file:
+            # Not as keyword arguments of np.savez: a tensor can have any name, even that of a parameter.
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, array in arrays.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 @contextlib.contextmanager
