@@ -3,8 +3,9 @@
 import functools
 
 from ..frontend import load_kinds
+from .reader import read
 
-__all__ = ["kinds"]
+__all__ = ["kinds", "read"]
 
 
 @functools.cache

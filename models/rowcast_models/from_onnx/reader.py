@@ -1,0 +1,247 @@
+"""Reads an ONNX model, QOperator or QDQ, into a Model."""
+
+import numpy as np
+
+from ..frontend.model import Model, ModelError, Operator, Problem, Quantisation, Value
+from .attributes import attributes_of
+from .folding import fold, node_name
+from .loading import OPSET, load
+from .qdq import fuse
+
+__all__ = ["read"]
+
+# kind: for each operand its place and those of scale and zero point; the output's scale and zero point; plain inputs.
+_QOPERATORS = {
+    "QLinearConv": (((0, 1, 2), (3, 4, 5)), (6, 7), (8,)),
+    "QLinearMatMul": (((0, 1, 2), (3, 4, 5)), (6, 7), ()),
+    "QGemm": (((0, 1, 2), (3, 4, 5)), (7, 8), (6,)),
+    "QLinearAdd": (((0, 1, 2), (3, 4, 5)), (6, 7), ()),
+    "QLinearMul": (((0, 1, 2), (3, 4, 5)), (6, 7), ()),
+    "QLinearAveragePool": (((0, 1, 2),), (3, 4), ()),
+    "QLinearGlobalAveragePool": (((0, 1, 2),), (3, 4), ()),
+    "QLinearLeakyRelu": (((0, 1, 2),), (3, 4), ()),
+    "QLinearSigmoid": (((0, 1, 2),), (3, 4), ()),
+    "QLinearSoftmax": (((0, 1, 2),), (3, 4), ()),
+    "ConvInteger": (((0, None, 2), (1, None, 3)), None, ()),
+    "MatMulInteger": (((0, None, 2), (1, None, 3)), None, ()),
+    "QuantizeLinear": ((), (1, 2), (0,)),
+    "DequantizeLinear": (((0, 1, 2),), None, ()),
+}
+# Float operators that the host takes, before and after what is quantised.
+_HOST_FLOAT = (
+    "QuantizeLinear", "DequantizeLinear", "Softmax", "ArgMax", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze",
+    "QGemm",
+)  # fmt: skip
+_WEIGHTED = ("Conv", "Gemm", "MatMul")
+_CHANNEL_AXES = {"Conv": 0, "QLinearConv": 0, "ConvInteger": 0}
+
+
+def read(source, *, name=None):
+    """An ONNX model as a Model.
+
+    Parameters
+    ----------
+    source : path of a file, its bytes, or a ModelProto.
+    name : of the model; default the file's.
+
+    Raises
+    ------
+    ModelError
+        The file is damaged, not quantised, or has what cannot be used; all that was found.
+    """
+    proto, found = load(source)
+    return _Reader(fold(proto), name or found).read()
+
+
+class _Reader:
+    def __init__(self, folded, name):
+        self.folded, self.name = folded, name
+        self.constants = dict(folded.constants)
+        self.meaning = {}  # Quantisation of values that are made, by name
+        self.problems, self.operators, self.names = [], [], set()
+
+    def read(self):
+        folded = self.folded
+        found, gone = fuse(folded)
+        if not any(node.op_type.startswith("QLinear") or node.op_type.endswith(("Integer", "QGemm", "tizeLinear"))
+                   for node in folded.nodes):  # fmt: skip
+            if any(folded.dtypes[name] == np.float32 for node in folded.nodes for name in node.output if name):
+                raise ModelError(
+                    "this model is not quantised; `rowcast quantise MODEL.onnx --calibration X.npz -o OUT.onnx` quantises it"
+                )
+        for node in folded.nodes:
+            if id(node) in gone:
+                continue
+            try:
+                self.node(node, found.get(id(node)))
+            except ModelError as error:
+                self.problems.extend(error.problems)
+        if self.problems:
+            raise ModelError(self.problems)
+        made = {name for op in self.operators for name in op.outputs}
+        used = {name for op in self.operators for name in op.inputs if name}
+        outputs = folded.outputs
+        inputs = tuple(name for name in folded.shapes if name not in made and name not in self.constants
+                       and (name in used or name in outputs))  # fmt: skip
+        values = {name: self.value(name) for name in dict.fromkeys((*inputs, *made, *used, *outputs))}
+        return Model("onnx", self.name, values, tuple(self.operators), inputs, outputs)
+
+    def value(self, name):
+        """The Value of a name."""
+        if name in self.constants:
+            array = self.constants[name]
+            return Value(name, tuple(array.shape), array.dtype, self.meaning.get(name), array)
+        meaning = self.meaning.get(name)
+        if meaning is None:  # from outside: what the first that takes it says
+            for op in self.operators:
+                if name in op.inputs and op.input_quantisation[op.inputs.index(name)] is not None:
+                    meaning = op.input_quantisation[op.inputs.index(name)]
+                    break
+        return Value(name, self.folded.shapes[name], self.folded.dtypes[name], meaning)
+
+    # Nodes ------------------------------------------------------------------------------------------------------------
+
+    def node(self, node, fused):
+        if fused is not None:
+            self.fused(fused)
+        elif node.op_type in _QOPERATORS:
+            self.qoperator(node, *_QOPERATORS[node.op_type])
+        elif node.op_type == "QLinearConcat":
+            operands = tuple((i, i + 1, i + 2) for i in range(2, len(node.input), 3))
+            self.qoperator(node, operands, (0, 1), ())
+        else:
+            self.plain(node)
+
+    def add(self, kind, node, inputs, outputs, attributes, input_quantisation, output_quantisation):
+        name = node_name(node)
+        while name in self.names:
+            name += "'"
+        self.names.add(name)
+        self.operators.append(Operator(
+            kind, name, tuple(inputs), tuple(outputs), attributes, tuple(input_quantisation), tuple(output_quantisation)
+        ))  # fmt: skip
+        for output, quantisation in zip(outputs, output_quantisation, strict=True):
+            if quantisation is not None:
+                self.meaning[output] = quantisation
+
+    def attributes(self, node):
+        return {"then": (), **attributes_of(node, self.folded.shapes, OPSET)}
+
+    def plain(self, node):
+        """A standard operator on bytes, whose meaning passes through; or one that the host does in float."""
+        bytes_in = [self.folded.dtypes[name].itemsize == 1 for name in node.input if name and name not in self.constants]
+        if not all(bytes_in) and node.op_type not in _HOST_FLOAT:
+            raise self.problem(node, (
+                "stays float: it is not between DequantizeLinear and QuantizeLinear; quantise the model again with "
+                "`rowcast quantise`, or put a pair of them after every operator"
+            ))  # fmt: skip
+        meanings = [self.meaning.get(name) if name else None for name in node.input]
+        first = next((meaning for meaning in meanings if meaning is not None), None)
+        outputs = [name for name in node.output if name]
+        made = [first if self.folded.dtypes[name].itemsize == 1 else None for name in outputs]
+        self.add(node.op_type, node, node.input, outputs, self.attributes(node), meanings, made)
+
+    def qoperator(self, node, operands, output, plain):
+        """An operator that carries its scales and zero points as inputs."""
+        names = list(node.input) + [""] * 9
+        inputs, meanings = [], []
+        for place, scale, zero_point in operands:
+            inputs.append(names[place])
+            axis = self.axis(node, names[place])
+            meanings.append(self.quantisation(node, names, scale, zero_point, axis, names[place]))
+        for place in plain:
+            inputs.append(names[place])
+            meanings.append(None)
+        made = None
+        if output is not None and names[output[0]]:
+            made = self.quantisation(node, names, *output, self.axis(node, node.output[0]), node.output[0])
+        while inputs and not inputs[-1]:
+            inputs.pop(), meanings.pop()
+        for name, meaning in zip(inputs, meanings):
+            if name and meaning is not None and (name in self.constants):
+                self.meaning.setdefault(name, meaning)
+        self.add(node.op_type, node, inputs, node.output[:1], self.attributes(node), meanings, [made])
+
+    def axis(self, node, name):
+        """The axis that several scales of a value belong to."""
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            rank = len(self.folded.shapes[name])
+            axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+            return axis % rank if rank else 0
+        return _CHANNEL_AXES.get(node.op_type, max(len(self.folded.shapes[name]) - 1, 0))
+
+    def quantisation(self, node, names, scale, zero_point, axis, value):
+        """The Quantisation whose scale and zero point are inputs at these places; all checked."""
+        arrays = []
+        for place, what in ((scale, "scale"), (zero_point, "zero point")):
+            name = names[place] if place is not None else ""
+            if name and name not in self.constants:
+                raise self.problem(node, (
+                    f"its {what} {name!r} is computed when the model runs; quantise statically "
+                    "(`rowcast quantise`, or quantize_static of ONNX Runtime)"
+                ))  # fmt: skip
+            arrays.append(self.constants[name] if name else np.float32(1) if what == "scale" else np.int32(0))
+        scales, zeros = (np.asarray(array) for array in arrays)
+        if not np.issubdtype(scales.dtype, np.floating) or not np.all(np.isfinite(scales)) or np.any(scales <= 0):
+            raise self.problem(node, f"scales of {value!r} must be finite and above 0, not {scales.reshape(-1)[:4].tolist()}")
+        if not np.issubdtype(zeros.dtype, np.integer):
+            raise self.problem(node, f"zero points of {value!r} must be integers, not {zeros.dtype}")
+        if scales.ndim > 1 or zeros.ndim > 1 or zeros.size not in (1, scales.size):
+            raise self.problem(node, f"scale {scales.shape} and zero point {zeros.shape} of {value!r} must be one, or one for each channel")
+        if scales.size > 1 and self.folded.shapes[value][axis] != scales.size:
+            raise self.problem(node, f"{scales.size} scales for axis {axis} of {value!r} {self.folded.shapes[value]}")
+        return Quantisation(scales, zeros, axis)
+
+    def problem(self, node, text):
+        return ModelError([Problem(node_name(node), node.op_type, text)])
+
+    # Fused operators --------------------------------------------------------------------------------------------------
+
+    def fused(self, fused):
+        """DequantizeLinear, operator, QuantizeLinear as one operator on bytes."""
+        node, kind = fused.node, fused.node.op_type
+        inputs, meanings = [], []
+        for name, source in zip(node.input, fused.dequantise, strict=True):
+            if source is None:
+                inputs.append(name), meanings.append(None)
+                continue
+            names = list(source.input) + [""] * 2
+            inputs.append(source.input[0])
+            meanings.append(self.quantisation(source, names, 1, 2, self.axis(source, source.input[0]), source.input[0]))
+        attributes = {**self.attributes(node), "then": tuple(self.unary(each) for each in fused.then)}
+        if kind in _WEIGHTED and len(inputs) > 2 and inputs[2]:
+            inputs[2], meanings[2] = self.bias(node, inputs, meanings), None
+        names = list(fused.quantise.input) + [""] * 2
+        output = fused.quantise.output[0]
+        made = self.quantisation(fused.quantise, names, 1, 2, self.axis(fused.quantise, output), output)
+        if self.folded.dtypes[output].itemsize != 1:
+            raise self.problem(fused.quantise, f"makes {self.folded.dtypes[output]}; int8 and uint8 can be used")
+        self.add(kind, node, inputs, [output], attributes, meanings, [made])
+
+    def unary(self, node):
+        """(kind, attributes) of an operator behind another; constants of Clip are `min` and `max`."""
+        attributes = attributes_of(node, self.folded.shapes, OPSET)
+        if node.op_type == "Clip":
+            for name, which in (("min", 1), ("max", 2)):
+                given = len(node.input) > which and node.input[which]
+                attributes[name] = float(self.constants[node.input[which]]) if given else None
+        return node.op_type, attributes
+
+    def bias(self, node, inputs, meanings):
+        """Name of the int32 bias of a convolution or Gemm, in units of sx * sw."""
+        x, w = meanings[:2]
+        if x is None or w is None or inputs[2] not in self.constants:
+            raise self.problem(node, "input and weights must come through DequantizeLinear, and the bias must be constant")
+        array, meaning = self.constants[inputs[2]], meanings[2]
+        unit = x.scale[0].astype(np.float32) * w.scale
+        if meaning is not None and array.dtype == np.int32 and not np.any(meaning.zero_point) and np.allclose(meaning.scale, unit, rtol=1e-5, atol=0):
+            return inputs[2]
+        real = array.astype(np.float64)
+        if meaning is not None:
+            real = (real - meaning.zero_point) * meaning.scale.astype(np.float64)
+        made = np.rint(real.reshape(-1) / unit)
+        if np.abs(made).max(initial=0) >= 1 << 31:
+            raise self.problem(node, "its bias is too large for int32 in units of input scale x weight scale")
+        name = f"{node_name(node)}/bias"
+        self.constants[name] = made.astype(np.int32)
+        return name
