@@ -125,7 +125,12 @@ class _Reader:
                 self.meaning[output] = quantisation
 
     def attributes(self, node):
-        return {"then": (), **attributes_of(node, self.folded.shapes, OPSET)}
+        """The node's own, and what its outputs are: `output_shape`, and `output_dtype` where the bytes' type is its own."""
+        made = {"then": (), **attributes_of(node, self.folded.shapes, OPSET)}
+        made["output_shape"] = self.folded.shapes[node.output[0]]
+        if node.op_type == "QuantizeLinear":
+            made["output_type"] = self.folded.dtypes[node.output[0]].name
+        return made
 
     def plain(self, node):
         """A standard operator on bytes, whose meaning passes through; or one that the host does in float."""

@@ -1,0 +1,11 @@
+"""QLinearConcat."""
+
+from ...frontend import OperatorKind
+from . import _concat
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = OperatorKind(
+    kind="QLinearConcat", golden=_concat.golden, lower=_concat.lower, supports="along the channels, int8 and uint8, any scales",
+    source="ONNX Runtime, QLinearConcat: a table of dequantised and quantised bytes",
+)  # fmt: skip

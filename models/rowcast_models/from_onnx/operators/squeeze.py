@@ -1,0 +1,11 @@
+"""Squeeze."""
+
+from ...frontend import OperatorKind
+from . import _movement
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = OperatorKind(
+    kind="Squeeze", golden=_movement.reshaped, lower=_movement.lower_reshaped,
+    supports="any axes but the batch; free", source="ONNX specification, Squeeze",
+)  # fmt: skip
