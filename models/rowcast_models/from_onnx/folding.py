@@ -60,7 +60,7 @@ class _Folder:
         self.proto, self.problems, self.result = proto, [], Folded()
         self.opsets = list(proto.opset_import)
         self.version = next((o.version for o in self.opsets if o.domain in ("", "ai.onnx")), 1)
-        self.lost, self.same = set(), {}
+        self.lost, self.same, self.read = set(), {}, set()
 
     def run(self):
         result, graph = self.result, self.proto.graph
@@ -69,6 +69,7 @@ class _Folder:
         for value in graph.input:
             if value.name not in result.constants:
                 self.input(value)
+        self.read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
         for node in graph.node:
             for i, name in enumerate(node.input):
                 node.input[i] = self.same.get(name, name)
@@ -116,7 +117,7 @@ class _Folder:
         missing = [name for name in node.input if name and name not in result.shapes]
         if missing:
             raise self.problem(node, f"takes {missing[0]!r}, which nothing before it makes")
-        if node.op_type == "Identity" or (node.op_type == "Dropout" and not any(node.output[1:])):
+        if node.op_type == "Identity" or (node.op_type == "Dropout" and not self.read.intersection(node.output[1:])):
             self.same[node.output[0]] = node.input[0]
             return
         if node.op_type == "Shape" and node.domain in ("", "ai.onnx"):

@@ -196,6 +196,8 @@ def _stages(model, kinds, operators):
     for op in operators:
         host = _on_host(op, model, kinds)
         number = max((level.get(name, 0) for name in op.inputs), default=0)
+        if kinds[op.kind].free and number:
+            host = number % 2 == 0
         if number % 2 == host:  # even numbers are the host's
             number += 1
         for name in op.outputs:

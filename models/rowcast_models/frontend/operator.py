@@ -22,6 +22,7 @@ class OperatorKind:
     supports : what of the operator, for the table; one line.
     source : where the arithmetic comes from: specification, or kernel of the runtime.
     share : largest share of values that may differ from the reference runtime, by 1.  0 is exact.
+    free : moves and computes nothing, so it runs where its input is.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class OperatorKind:
     supports: str
     source: str
     share: float = 0.0
+    free: bool = False
     on_host: Callable = staticmethod(lambda op, model: False)
 
 

@@ -7,5 +7,5 @@ __all__ = ["OPERATOR"]
 
 OPERATOR = OperatorKind(
     kind="Flatten", golden=_movement.reshaped, lower=_movement.lower_reshaped,
-    supports="any axes but the batch; free", source="ONNX specification, Flatten",
+    supports="any axes but the batch; free", free=True, source="ONNX specification, Flatten",
 )  # fmt: skip

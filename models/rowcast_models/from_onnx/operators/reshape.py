@@ -7,5 +7,5 @@ __all__ = ["OPERATOR"]
 
 OPERATOR = OperatorKind(
     kind="Reshape", golden=_movement.reshaped, lower=_movement.lower_reshaped,
-    supports="any constant shape that keeps the batch; free", source="ONNX specification, Reshape",
+    supports="any constant shape that keeps the batch; free", free=True, source="ONNX specification, Reshape",
 )  # fmt: skip

@@ -7,5 +7,5 @@ __all__ = ["OPERATOR"]
 
 OPERATOR = OperatorKind(
     kind="Squeeze", golden=_movement.reshaped, lower=_movement.lower_reshaped,
-    supports="any axes but the batch; free", source="ONNX specification, Squeeze",
+    supports="any axes but the batch; free", free=True, source="ONNX specification, Squeeze",
 )  # fmt: skip

@@ -8,5 +8,5 @@ __all__ = ["OPERATOR"]
 OPERATOR = OperatorKind(
     kind="Transpose", golden=_movement.transposed, lower=_movement.lower_transposed,
     supports="where it is free: before a fully connected layer, where no pixel moves, or channels in another order",
-    source="ONNX specification, Transpose",
+    free=True, source="ONNX specification, Transpose",
 )  # fmt: skip

@@ -24,6 +24,6 @@ def lower(op, build):
 
 
 OPERATOR = OperatorKind(
-    kind="RESHAPE", golden=golden, lower=lower, supports="any shape that keeps the batch; free",
+    kind="RESHAPE", golden=golden, lower=lower, supports="any shape that keeps the batch; free", free=True,
     source="kernels/reshape.cc",
 )  # fmt: skip
