@@ -4,7 +4,7 @@ from pathlib import Path
 
 from .frontend import ModelError, Problem, import_model
 
-__all__ = ["ENDINGS", "RUNTIMES", "load_model", "model_format", "read_model"]
+__all__ = ["ENDINGS", "RUNTIMES", "load_model", "lower_model", "model_format", "read_model"]
 
 ENDINGS = {".onnx": "onnx", ".tflite": "tflite"}
 RUNTIMES = ("tflm", "litert")
@@ -32,10 +32,7 @@ def load_model(path, *, batch=None, runtime="tflm"):
     OSError
         The file cannot be read.
     """
-    if batch is not None and (not isinstance(batch, int) or batch < 1):
-        raise ValueError(f"batch must be an integer of at least 1, not {batch!r}")
-    model = read_model(path, runtime=runtime)
-    return import_model(model, _format(model.format).kinds(), batch=batch)
+    return lower_model(read_model(path, runtime=runtime), batch=batch)
 
 
 def read_model(path, *, runtime="tflm"):
@@ -44,6 +41,13 @@ def read_model(path, *, runtime="tflm"):
         raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}, not {runtime!r}")
     format = model_format(path)
     return _format(format).read(path, **({"runtime": runtime} if format == "tflite" else {}))
+
+
+def lower_model(model, *, batch=None):
+    """A Network of what `read_model` gave; parameters and errors as in `load_model`."""
+    if batch is not None and (not isinstance(batch, int) or batch < 1):
+        raise ValueError(f"batch must be an integer of at least 1, not {batch!r}")
+    return import_model(model, _format(model.format).kinds(), batch=batch)
 
 
 def model_format(path):

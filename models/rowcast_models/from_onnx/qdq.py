@@ -1,14 +1,20 @@
 """Finds what a quantised graph means: DequantizeLinear, a float operator, QuantizeLinear are one operator on bytes."""
 
+from collections import Counter
 from dataclasses import dataclass
 
-__all__ = ["Fused", "fuse"]
+from onnx import helper
+
+__all__ = ["Fused", "fuse", "raise_quantisation"]
 
 # Operators of one input that may stand between the operator and QuantizeLinear.
 UNARY = (
     "Abs", "Ceil", "Clip", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish", "Neg",
     "Relu", "Round", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu",
 )  # fmt: skip
+
+# Operators that give the same bytes before and after quantisation: they move elements, or keep their order.
+MOVING = ("Flatten", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +37,39 @@ class Fused:
     def nodes(self):
         """The float nodes of it."""
         return (self.node, *self.then)
+
+
+def raise_quantisation(folded):
+    """Put QuantizeLinear before the float operators that only move elements, where none is: LRN, MaxPool, QuantizeLinear
+    becomes LRN, QuantizeLinear, MaxPool.  Exact, as rounding keeps the order."""
+    moved = True
+    while moved:
+        moved = False
+        producer = {name: node for node in folded.nodes for name in node.output if name}
+        uses = Counter(name for node in folded.nodes for name in node.input)
+        uses.update(folded.outputs)
+        for at, node in enumerate(folded.nodes):
+            mover = producer.get(node.input[0]) if node.op_type == "QuantizeLinear" else None
+            if mover is None or mover.op_type not in MOVING or uses[node.input[0]] > 1 or any(mover.output[1:]):
+                continue
+            if mover.input[0] not in producer or _is_dequantise(producer[mover.input[0]]):
+                continue
+            _swap(folded, at, node, mover)
+            moved = True
+            break
+
+
+def _swap(folded, at, quantise, mover):
+    """Quantise what the mover takes instead of what it makes."""
+    before, after = f"{mover.input[0]}/quantised", quantise.output[0]
+    folded.shapes[before] = folded.shapes[mover.input[0]]
+    folded.dtypes[before] = folded.dtypes[after]
+    first = helper.make_node("QuantizeLinear", [mover.input[0], *quantise.input[1:]], [before], name=quantise.name)
+    first.attribute.extend(quantise.attribute)
+    second = helper.make_node(mover.op_type, [before, *mover.input[1:]], [after], name=mover.name)
+    second.attribute.extend(mover.attribute)
+    folded.nodes[at] = second
+    folded.nodes[next(i for i, node in enumerate(folded.nodes) if node is mover)] = first
 
 
 def fuse(folded):

@@ -6,7 +6,7 @@ from ..frontend.model import Model, ModelError, Operator, Problem, Quantisation,
 from .attributes import attributes_of
 from .folding import fold, node_name
 from .loading import OPSET, load
-from .qdq import fuse
+from .qdq import fuse, raise_quantisation
 
 __all__ = ["read"]
 
@@ -62,6 +62,7 @@ class _Reader:
 
     def read(self):
         folded = self.folded
+        raise_quantisation(folded)
         found, gone = fuse(folded)
         if not any(node.op_type.startswith("QLinear") or node.op_type.endswith(("Integer", "QGemm", "tizeLinear"))
                    for node in folded.nodes):  # fmt: skip
@@ -173,6 +174,8 @@ class _Reader:
             rank = len(self.folded.shapes[name])
             axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
             return axis % rank if rank else 0
+        if node.op_type == "QGemm" and any(a.name == "transB" and a.i for a in node.attribute):
+            return 0
         return _CHANNEL_AXES.get(node.op_type, max(len(self.folded.shapes[name]) - 1, 0))
 
     def quantisation(self, node, names, scale, zero_point, axis, value):

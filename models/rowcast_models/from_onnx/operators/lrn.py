@@ -1,0 +1,94 @@
+"""LRN between DequantizeLinear and QuantizeLinear."""
+
+import numpy as np
+
+from ... import graph as g
+from ...frontend import OperatorKind
+from ._arithmetic import bytes_quantised, clamp, dequantise, limits_of, quantise, zero_point
+
+__all__ = ["OPERATOR"]
+
+STEPS = 255  # of the squares, and of the windows' sums
+FRACTION = (1 << 15) - 1  # largest entry of the table of factors
+
+
+def golden(op, x):
+    """x * (bias + alpha / size * sum of x^2 over the window of channels)^-beta in float32, between dequantising and
+    quantising.  The window of channel c is c - (size - 1) // 2 to c + size // 2, inside.
+
+    x : int8 or uint8 [N, C, H, W].
+    """
+    a = op.attributes
+    real = dequantise(x, op.input_quantisation[0])
+    squares = real * real
+    total = np.zeros_like(squares)
+    channels = x.shape[1]
+    for c in range(channels):
+        low, high = max(c - (a["size"] - 1) // 2, 0), min(c + a["size"] // 2, channels - 1) + 1
+        total[:, c] = squares[:, low:high].sum(axis=1)
+    scale = np.float32(a["bias"]) + np.float32(a["alpha"]) / np.float32(a["size"]) * total
+    made = real * scale ** np.float32(-a["beta"])
+    return (np.clip(quantise(made, op.output_quantisation[0], x.dtype), *limits_of(op, x.dtype)),)
+
+
+def _factor(op, total):
+    """(bias + alpha / size * total)^-beta for a sum of squares in real units."""
+    a = op.attributes
+    return (a["bias"] + a["alpha"] / a["size"] * total) ** -a["beta"]
+
+
+def _bound(op, largest):
+    """Largest error in steps of the output: squares and sums are each rounded to 1/255 of their largest value."""
+    a, sx = op.attributes, float(op.input_quantisation[0].scale[0])
+    most = a["size"] * largest**2
+    sums = np.linspace(0, most, 4 * STEPS)
+    error = most / STEPS
+    x = np.minimum(largest, np.sqrt(sums + error))
+    there, below, above = (_factor(op, sx**2 * s) for s in (sums, np.maximum(sums - error, 0), sums + error))
+    worst = np.max(x * np.maximum(np.abs(below - there), np.abs(above - there)))
+    return worst * sx / float(op.output_quantisation[0].scale[0])
+
+
+def lower(op, build):
+    """A table of squares, a 1x1 Conv that sums the window, and the product with a table of the sum's factors."""
+    for quantisation in (op.input_quantisation[0], op.output_quantisation[0]):
+        bytes_quantised(op, quantisation, "input and output")
+    a, (qx,), (qy,) = op.attributes, op.input_quantisation[:1], op.output_quantisation
+    image = build.image(op, 0)
+    centred = np.arange(-128, 128) - build.offset(op.inputs[0]) - zero_point(qx)
+    largest = int(np.abs(centred).max())
+    bound = _bound(op, largest)
+    if not bound < 1:
+        raise op.problem(
+            f"alpha {a['alpha']} and beta {a['beta']} normalise so strongly that 8-bit sums of squares are wrong by up to "
+            f"{bound:.1f} steps of the output; a smaller alpha or a smaller range of the input works"
+        )
+    squares = build.append(
+        g.Table, f"{op.name}/squares", [image], zero_point=-128,
+        table=np.rint(centred**2 * (STEPS / largest**2)).astype(np.int64) - 128,
+    )  # fmt: skip
+    channels = image.shape[3]
+    distance = np.arange(channels)[None, :] - np.arange(channels)[:, None]
+    band = (distance >= -((a["size"] - 1) // 2)) & (distance <= a["size"] // 2)
+    multiplier = -(-(1 << 30) // a["size"])
+    sums = build.append(
+        g.Conv, f"{op.name}/sums", [squares], zero_point=-128, weights=band.astype(np.int8)[:, None, None, :],
+        bias=np.zeros(channels, np.int32), post=g.Requantisation(mode="single", multiplier=multiplier, shift=30, zero_point=-128),
+    )  # fmt: skip
+    sx, sy = float(qx.scale[0]), float(qy.scale[0])
+    factors = _factor(op, sx**2 * np.arange(256) * (a["size"] * largest**2 / STEPS))
+    unit = factors.max() / FRACTION
+    scale = unit * sx / sy
+    fraction, exponent = np.frexp(scale)
+    post = g.Requantisation(
+        mode="single", multiplier=min(int(np.rint(fraction * (1 << 31))), (1 << 31) - 1), shift=31 - int(exponent), **clamp(op, build)
+    )
+    build.output(
+        op, g.Elementwise, [image, sums], kind="mul", table_a=centred, table_b=np.rint(factors / unit).astype(np.int64), post=post
+    )
+
+
+OPERATOR = OperatorKind(
+    kind="LRN", golden=golden, lower=lower, supports="any size, alpha and beta as long as 8-bit sums of squares are exact to a step",
+    source="ONNX specification, LRN: float32", share=0.05,
+)  # fmt: skip
