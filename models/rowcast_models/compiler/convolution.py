@@ -14,10 +14,14 @@ __all__ = ["ConvJob", "Place", "lower_convolution"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor lives: in activation memory, in memory, or in both; addresses in words."""
+    """Where a tensor lives: in activation memory, in memory, or in both; addresses in words.
+
+    `pitch`: words from one pixel to the next, 0 if there is nothing between them.
+    """
 
     act: int | None = None
     dram: int | None = None
+    pitch: int = 0
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ class ConvShape:
     channels : input channels of a unit that carry weights (1 in depthwise mode: a lane reads its own).
     depthwise : lanes read their own byte.
     padded : whether any window reaches outside the ifmap.
+    pitch : words from one ofmap pixel to the next; 0 if there is nothing between them.
     """
 
     n: int
@@ -45,6 +46,7 @@ class ConvShape:
     channels: int
     depthwise: bool
     padded: bool
+    pitch: int = 0
 
     @property
     def in_pitch(self):
@@ -52,9 +54,14 @@ class ConvShape:
         return self.units * self.in_words
 
     @property
-    def out_pitch(self):
-        """Words of an ofmap pixel."""
+    def made_words(self):
+        """Words that the layer makes of an ofmap pixel."""
         return self.units * self.out_words
+
+    @property
+    def out_pitch(self):
+        """Words from one ofmap pixel to the next."""
+        return self.pitch or self.made_words
 
     @property
     def k(self):

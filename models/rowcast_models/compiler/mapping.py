@@ -307,7 +307,7 @@ def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_r
     reads = one * rounds * visits + rounds * 16 * mapping.filters * mapping.units
     if not input_resident:
         reads += tiles * tiling.tile_words
-    writes = 0 if output_resident else shape.n * shape.e * shape.f * shape.out_pitch
+    writes = 0 if output_resident else shape.n * shape.e * shape.f * shape.made_words
     beats = config.dram_words
     row = min(mapping.filters, shape.out_words) * (mapping.units if mapping.filters >= shape.out_words else 1)
     if row < shape.out_pitch:  # a burst a pixel: short ones cost more than their beats

@@ -11,9 +11,11 @@ from ..golden.requantise import encode_params, quantise_multiplier_average
 from .builder import Builder
 from .convolution import ConvJob, Place, PostSettings, lower_convolution
 from .geometry import ConvShape, ceil_div
+from .layout import concat_homes, concat_parts, pad_shape, place_of_part, select_shape
 from .mapping import MappingError, Memory, find_mapping
-from .program import ALIGN, Layer, Program, TensorPlace
+from .program import ALIGN, Layer, Program, TensorPlace, pack
 from .tokens import synchronise
+from .resize import ResizeJob, lower_resize
 from .vector import VectorError, VectorJob, lower_vector
 
 __all__ = ["CompileError", "compile_graph", "conv_shape"]
@@ -109,6 +111,7 @@ class _Compiler:
         self.keep_all, self.progress, self.excluded = keep_all, progress, excluded
         self.b = Builder(config)
         self.values, self.layers = {}, []
+        self.aliases = set()  # tensors that are others under another name
         self.top = 1 << 31  # tensors are placed above the constants; the base is settled at the end
         self.base = self.top
         self.step = config.dram_words
@@ -139,12 +142,8 @@ class _Compiler:
         return free or [(0, 0)]
 
     def live(self):
-        """Resident tensors that are still needed, aliases once."""
-        found = {}
-        for value in self.values.values():
-            if value.place.act is not None and value.last_use >= self.number:
-                found[value.place.act] = value
-        return found.values()
+        """Resident tensors that are still needed; some are parts of others, or the same under another name."""
+        return [v for v in self.values.values() if v.place.act is not None and v.last_use >= self.number]
 
     # Nodes --------------------------------------------------------------------------------------------------------------
 
@@ -155,8 +154,9 @@ class _Compiler:
             for name in node.inputs:
                 last[name] = number
         outside = set(graph.outputs)
+        self.homes = concat_homes(graph, self.config.lanes)
         for number, node in reversed(list(enumerate(graph.nodes))):
-            if isinstance(node, g.Reshape):  # what an alias stands for lives as long as it, and leaves with it
+            if isinstance(node, g.Reshape | g.Select):  # what an alias stands for lives as long as it, and leaves with it
                 last[node.inputs[0]] = max(last[node.inputs[0]], last.get(node.output, number))
                 if node.output in outside:
                     outside.add(node.inputs[0])
@@ -171,8 +171,8 @@ class _Compiler:
                 self.node(node)
             except (MappingError, VectorError) as error:
                 resident = [(self.words(v.layout), name) for name, v in self.values.items()
-                            if v.place.act is not None and v.last_use >= self.number
-                            and not isinstance(graph.producer(name), g.Reshape)]  # fmt: skip
+                            if v.place.act is not None and v.last_use >= self.number and name not in self.homes
+                            and name not in self.aliases and name not in self.excluded]  # fmt: skip
                 if resident:
                     raise _Spill(max(resident)[1]) from error
                 raise CompileError(f"node {node.name!r}: {error}") from error
@@ -184,7 +184,14 @@ class _Compiler:
         if isinstance(node, g.Reshape):
             source, shape = self.values[node.inputs[0]], nhwc(self.graph.tensors[node.output].shape)
             layout = shape if self.same_words(shape, source.layout) else source.layout
-            self.values[node.output] = replace(source, layout=layout, last_use=self.last.get(node.output, -1))
+            self.alias(node.output, source, layout)
+            return
+        if isinstance(node, g.Select) and np.array_equal(node.channels, np.arange(self.values[node.inputs[0]].layout[3])):
+            source = self.values[node.inputs[0]]
+            self.alias(node.output, source, source.layout)
+            return
+        if isinstance(node, g.Constant):
+            self.constant(node)
             return
         kind = type(node).__name__
         lower = getattr(self, f"lower_{kind.lower()}", None)
@@ -195,8 +202,19 @@ class _Compiler:
         self.layers.append(Layer(node.name, kind, self.graph.macs(node), mapping, estimate))
         self.b.layer += 1
         place = self.values[node.output].place
-        if place.act is not None and place.dram is not None:
+        if place.act is not None and place.dram is not None and node.output not in self.homes:
             self.b.store(place.dram, place.act, self.words(layout))
+
+    def alias(self, name, source, layout):
+        """A tensor that is another one under another name."""
+        self.values[name] = replace(source, layout=layout, last_use=self.last.get(name, -1))
+        self.aliases.add(name)
+
+    def constant(self, node):
+        """A tensor that lies in memory from the start, among the constants."""
+        layout = nhwc(node.values.shape)
+        words = pack(node.values.reshape(layout), self.config.lanes)
+        self.values[node.output] = _Value(layout, Place(dram=self.b.constant(words.tobytes())), self.last.get(node.output, -1))
 
     def same_words(self, a, b):
         """Whether both layouts put the elements into the same words."""
@@ -227,8 +245,29 @@ class _Compiler:
     def targets(self, node, layout):
         """Places for the node's result worth trying, best first: in the buffer, then in memory."""
         name = node.output
+        if name in self.homes:
+            home = self.homes[name]
+            parts = self.parts(home)
+            yield place_of_part(parts.place, home.offset, home.pitch), max(self.gaps(), key=lambda gap: gap[1])
+            return
+        yield from self.free_places(name, layout)
+
+    def parts(self, home):
+        """The tensor in which the parts of a concatenation meet; room for it is found when the first is made."""
+        name = home.name
+        if name not in self.values:
+            place, _ = next(self.free_places(name, home.layout))
+            self.values[name] = _Value(home.layout, place, self.last[name] if name in self.last else self.concat_at(home))
+        return self.values[name]
+
+    def concat_at(self, home):
+        """Number of the node that joins the parts."""
+        return next(i for i, node in enumerate(self.graph.nodes) if node.name == home.node)
+
+    def free_places(self, name, layout):
+        """Places for a tensor of its own."""
         outside = name in self.outside
-        used = name in self.last
+        used = name in self.last or name not in self.graph.tensors
         words = ceil_div(self.words(layout), self.step) * self.step
         if used and name not in self.excluded and words * 2 <= self.config.act_words:
             for low, size in sorted(self.gaps(), key=lambda gap: gap[1]):
@@ -284,27 +323,41 @@ class _Compiler:
         params[:m] = encode_params(bias, post.multiplier, post.shift, post.post_mode)
         params = params.reshape(shape.units, shape.out_words * lanes, 4)
 
+        post = self.through_home(node, settings(post))
+        return self.array(node, layout, source, shape, weights, params, post, zero_point)
+
+    def array(self, node, layout, source, shape, weights, params, post, pad):
+        """The array's work for a node: mapping, tiling and lowering, at the first place that fits."""
+
         def attempt(place, room):
+            placed = replace(shape, pitch=place.pitch)
             mapping, tiling, cost = find_mapping(
-                shape, self.config, room=room[1], memory=self.memory,
+                placed, self.config, room=room[1], memory=self.memory,
                 input_resident=source.place.act is not None, output_resident=place.act is not None,
             )  # fmt: skip
             lower_convolution(
-                self.b,
-                ConvJob(shape, mapping, tiling, weights, params, settings(post), zero_point, source.place, place, room),
+                self.b, ConvJob(placed, mapping, tiling, weights, params, post, pad, source.place, place, room)
             )
             return describe(mapping), cost.cycles
 
         return self.settle(node, layout, attempt)
 
+    def through_home(self, node, post):
+        """The settings of a node whose result goes into a concatenation in another scale: its table is the last."""
+        table = self.homes[node.output].table if node.output in self.homes else None
+        if table is None:
+            return post
+        return replace(post, table=table if post.table is None else np.asarray(table)[np.asarray(post.table, np.int64) + 128])
+
     # Vector operations --------------------------------------------------------------------------------------------------
 
     def vector(self, node, layout, source, names, post, **more):
         values = [self.values[name] for name in names]
+        post = self.through_home(node, post)
         n, h, w, c = values[0].layout
-        if more.get("window", (1, 1)) == more.get("stride", (1, 1)) == (1, 1):  # every word for itself
-            size = (n * h, w, n * h, w)
-            n, h, w, e, f = 1, *size
+        if is_flat(more):  # every word for itself
+            n, h, w = 1, *self.flat(n * h, w, ceil_div(c, self.config.lanes), len(values))
+            e, f = h, w
         else:
             e, f = layout[1:3]
 
@@ -317,6 +370,73 @@ class _Compiler:
             return "vector unit", 0
 
         return self.settle(node, layout, attempt)
+
+    def flat(self, rows, pixels, words, tensors):
+        """(rows, pixels of a row) of a tensor whose pixels are independent: shorter rows where one would not fit."""
+        room = max(size for _, size in self.gaps()) // 2 - (tensors + 1) * self.step
+        if (tensors + 1) * pixels * (words + self.step) <= room:
+            return rows, pixels
+        return rows * pixels, 1
+
+    # What only moves -----------------------------------------------------------------------------------------------------
+
+    def lower_select(self, node, layout):
+        source = self.values[node.inputs[0]]
+        return self.select(node, layout, source, source.layout[3], node.channels)
+
+    def select(self, node, layout, source, channels, positions):
+        """Channels `positions` of a tensor of so many, through the array: weights of 0 and 1, sums as they are."""
+        shape, weights = select_shape(source.layout, channels, positions, self.config.lanes)
+        return self.moved(node, layout, source, shape, weights, 0)
+
+    def lower_pad(self, node, layout):
+        source = self.values[node.inputs[0]]
+        shape, weights = pad_shape(source.layout, layout, node.padding, self.config.lanes)
+        return self.moved(node, layout, source, shape, weights, node.value)
+
+    def moved(self, node, layout, source, shape, weights, pad):
+        """Bytes through the array as they are."""
+        params = np.zeros((shape.units, weights.shape[1], 4), np.uint32)
+        post = self.through_home(node, PostSettings(PostMode.BYPASS, 0, -128, 127, None))
+        return self.array(node, layout, source, shape, weights, params, post, pad)
+
+    def lower_resize(self, node, layout):
+        source = self.values[node.inputs[0]]
+        post = self.through_home(node, PostSettings(PostMode.BYPASS, 0, -128, 127, None))
+
+        def attempt(place, room):
+            lower_resize(self.b, ResizeJob(source.layout, node.rows, node.columns, source.place, place, post, room))
+            return "vector unit", 0
+
+        return self.settle(node, layout, attempt)
+
+    def lower_concat(self, node, layout):
+        """Copies the parts that were not made in their places, and squeezes out holes between them."""
+        homes = concat_parts(self.graph, node, self.config.lanes)
+        parts = self.parts(homes[0])
+        for name, home in zip(node.inputs, homes, strict=True):
+            if self.homes.get(name) is not home and name not in self.homes:
+                self.copy(node, name, home, parts)
+        if homes[0].name == node.output:
+            self.b.mark()
+            return "in place", 0
+        lanes = self.config.lanes
+        widths = [nhwc(self.graph.tensors[name].shape)[3] for name in node.inputs]
+        positions = np.concatenate([home.offset * lanes + np.arange(width) for home, width in zip(homes, widths)])
+        return self.select(node, layout, parts, homes[0].layout[3], positions)
+
+    def copy(self, node, name, home, parts):
+        """One input of a concatenation into its place, through its table."""
+        value = self.values[name]
+        n, h, w, c = value.layout
+        words = ceil_div(c, self.config.lanes)
+        rows, pixels = self.flat(n * h, w, words, 1)
+        place = place_of_part(parts.place, home.offset, home.pitch)
+        room = max(self.gaps(), key=lambda gap: gap[1])
+        post = PostSettings(PostMode.BYPASS, 0, -128, 127, home.table)
+        lower_vector(self.b, VectorJob(
+            PostSource.MAX, (value.place,), place, 1, rows, pixels, words, rows, pixels, post, room
+        ), mark=False)  # fmt: skip
 
     def lower_maxpool(self, node, layout):
         return self.vector(
@@ -384,8 +504,10 @@ class _Compiler:
         tensors = {}
         for name, value in self.values.items():
             if value.place.dram is not None:
-                shape = tuple(self.graph.tensors[name].shape)
-                tensors[name] = TensorPlace(shape, value.layout, value.place.dram + shift)
+                if name not in self.graph.tensors or (name in self.homes and self.homes[name].table is not None):
+                    continue  # parts with holes between them, and what passed a table on its way
+                address = value.place.dram
+                tensors[name] = TensorPlace(tuple(self.graph.tensors[name].shape), value.layout, address + shift * (address >= self.base), value.place.pitch)
         end = self.top + shift
         if end * lanes > MAX_IMAGE:
             raise CompileError(f"the network needs {end * lanes:,} bytes of memory, more than {MAX_IMAGE:,}")
@@ -403,6 +525,11 @@ def nhwc(shape):
 def settings(post):
     """POST_SET of a Requantisation."""
     return PostSettings(post.post_mode, int(post.zero_point), int(post.low), int(post.high), post.table)
+
+
+def is_flat(fields):
+    """Whether an operation of the vector unit takes every pixel for itself."""
+    return fields.get("window", (1, 1)) == fields.get("stride", (1, 1)) == (1, 1)
 
 
 def bypass(node):

@@ -28,16 +28,21 @@ def unpack(data, shape, lanes):
 
 @dataclass(frozen=True)
 class TensorPlace:
-    """A tensor in memory: `layout` is NHWC, `shape` what the graph calls it, `address` counts words from DATA_BASE."""
+    """A tensor in memory: `layout` is NHWC, `shape` what the graph calls it, `address` counts words from DATA_BASE.
+
+    `pitch`: words from one pixel to the next, 0 if there is nothing between them.
+    """
 
     shape: tuple
     layout: tuple
     address: int
+    pitch: int = 0
 
     def words(self, lanes):
-        """Words it takes."""
+        """Words from its first to its last."""
         n, h, w, c = self.layout
-        return n * h * w * ceil_div(c, lanes)
+        pixel = ceil_div(c, lanes)
+        return (n * h * w - 1) * (self.pitch or pixel) + pixel
 
 
 @dataclass(frozen=True)
@@ -128,5 +133,10 @@ class Program:
 
     def tensor(self, name, data):
         """The tensor from the bytes of its span."""
-        place = self.tensors[name]
-        return unpack(np.asarray(data, np.uint8), place.layout, self.config.lanes).reshape(place.shape)
+        place, lanes = self.tensors[name], self.config.lanes
+        data = np.asarray(data, np.uint8)
+        pixel = ceil_div(place.layout[3], lanes) * lanes
+        if place.pitch:
+            pitch = place.pitch * lanes
+            data = np.pad(data, (0, -len(data) % pitch)).reshape(-1, pitch)[:, :pixel]
+        return unpack(np.ascontiguousarray(data), place.layout, lanes).reshape(place.shape)

@@ -12,6 +12,7 @@ from .geometry import ceil_div
 __all__ = ["VectorError", "VectorJob", "lower_vector"]
 
 _TURNS = 4095  # turns of one feeder loop
+_PIXELS = 65535  # turns of one loop of results
 
 
 class VectorError(ValueError):
@@ -53,11 +54,12 @@ class VectorJob:
     tables: tuple = ()
 
 
-def lower_vector(builder, job):
-    """Append the operations of the layer, band of output rows by band."""
+def lower_vector(builder, job, *, mark=True):
+    """Append the operations of the layer, band of output rows by band; `mark` its end."""
     lowering = _Lowering(builder, job)
     lowering.run()
-    builder.mark()
+    if mark:
+        builder.mark()
 
 
 class _Lowering:
@@ -65,6 +67,9 @@ class _Lowering:
         self.b, self.job, self.config = builder, job, builder.config
         self.beat = self.config.dram_words
         self.in_line, self.out_line = job.w * job.words, job.f * job.words
+        self.pitch = job.target.pitch or job.words  # of a pixel of the target
+        # In a band a pixel keeps its place in a beat of the memory.
+        self.pixel = job.words + (self.pitch - job.words) % self.beat
         self.moving = [place for place in job.inputs if place.act is None]
         self.rows = self.band_rows()
         base, size = job.room
@@ -77,7 +82,7 @@ class _Lowering:
 
     def band_words(self, rows):
         """Words of a band of so many output rows, inputs and output."""
-        words = 0 if self.job.target.act is not None else rows * self.out_line + self.beat
+        words = 0 if self.job.target.act is not None else rows * self.job.f * self.pixel + self.beat
         return words + len(self.moving) * (self.in_rows(rows) * self.in_line + self.beat)
 
     def band_rows(self):
@@ -86,7 +91,7 @@ class _Lowering:
         rows = self.job.e
         if self.moving or self.job.target.act is None:
             rows = min(rows, max(1, ceil_div(self.job.e, 4)))  # several bands, so that transfers and work overlap
-        rows = min(rows, _TURNS)
+        rows = min(rows, _TURNS, max(1, _PIXELS // self.job.f))
         while rows and self.band_words(rows) > half:
             rows -= 1
         if not rows:
@@ -127,19 +132,26 @@ class _Lowering:
             self.b.load(Space.ACT, place.dram + offset, start, (bottom - top) * self.in_line)
             starts.append(start)
             free = ceil_div(start + (bottom - top) * self.in_line, self.beat) * self.beat
-        first = (n * job.e + y) * self.out_line
+        first = (n * job.e + y) * job.f * self.pitch
         if job.target.act is not None:
-            out = job.target.act + first
+            out, pixel = job.target.act + first, self.pitch
         else:
-            out = free + (job.target.dram + first - free) % self.beat
+            out, pixel = free + (job.target.dram + first - free) % self.beat, self.pixel
         self.feed(starts, y, top, bottom, rows)
-        self.b.setting("loop", "POST_LOOP", count_x=self.out_line, step_x=1, count_y=rows, step_y=1)
+        if pixel == job.words:
+            self.b.setting("loop", "POST_LOOP", count_x=self.out_line, step_x=1, count_y=rows, step_y=1)
+        else:
+            self.b.setting(
+                "loop", "POST_LOOP", count_x=job.words, step_x=1, count_y=rows * job.f, step_y=pixel - job.words + 1
+            )
         self.b.emit(
-            "POST_RUN", reads=reads, writes=[("act", out, out + rows * self.out_line)],
+            "POST_RUN", reads=reads, writes=[("act", out, out + (rows * job.f - 1) * pixel + job.words)],
             source=job.source, buffer=out, slot=slot, by_count=job.by_count,
         )  # fmt: skip
-        if job.target.act is None:
+        if job.target.act is None and pixel == self.pitch == job.words:
             self.b.store(job.target.dram + first, out, rows * self.out_line)
+        elif job.target.act is None:
+            self.b.store(job.target.dram + first, out, job.words, rows * job.f, self.pitch, pixel)
 
     def feed(self, starts, y, top, bottom, rows):
         """The feeder's loops of one band: the window innermost, then words, columns, rows."""
