@@ -39,7 +39,7 @@ class PostSettings:
 class ConvJob:
     """Everything the lowering needs.
 
-    weights : int8 [units, out_words x lanes, R, S, channels]; params : uint32 [units, out_words x lanes, 4] with the
+    weights : int8 [parts, units, out_words x lanes, R, S, channels]; params : uint32 [units, out_words x lanes, 4] with the
     input's zero point folded into the biases; pad : the input's zero point; room : first word and words of
     activation memory for tiles and slots.
     """
@@ -303,7 +303,7 @@ class _Lowering:
                     group = m0 + (i % m.row_filters) * m.column_filters + j % m.column_filters
                     if group < self.shape.out_words:
                         part = self.job.weights[
-                            unit, group * lanes : (group + 1) * lanes, chunk.r0 : chunk.r0 + chunk.r, :,
+                            chunk.part, unit, group * lanes : (group + 1) * lanes, chunk.r0 : chunk.r0 + chunk.r, :,
                             chunk.c0 * lanes : chunk.c0 * lanes + chunk.channels,
                         ]  # fmt: skip
                         stream[i, j, :k] = part.transpose(1, 2, 3, 0).reshape(k, lanes)
@@ -495,7 +495,9 @@ def _merge(chunks):
     for chunk in chunks:
         if runs:
             first, count = runs[-1]
-            same = (first.r0, first.r, first.words, first.channels) == (chunk.r0, chunk.r, chunk.words, chunk.channels)
+            same = (first.part, first.r0, first.r, first.words, first.channels) == (
+                chunk.part, chunk.r0, chunk.r, chunk.words, chunk.channels,
+            )  # fmt: skip
             if same and chunk.c0 == first.c0 + count * first.words:
                 runs[-1] = (first, count + 1)
                 continue

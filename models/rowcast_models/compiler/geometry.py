@@ -28,6 +28,8 @@ class ConvShape:
     depthwise : lanes read their own byte.
     padded : whether any window reaches outside the ifmap.
     pitch : words from one ofmap pixel to the next; 0 if there is nothing between them.
+    parts : int8 weights that stand for one; the ifmap is read as often.  A horizontal dilation of 0 does the same
+        for filters of one column: their S columns are parts.
     """
 
     n: int
@@ -47,6 +49,7 @@ class ConvShape:
     depthwise: bool
     padded: bool
     pitch: int = 0
+    parts: int = 1
 
     @property
     def in_pitch(self):
@@ -66,7 +69,7 @@ class ConvShape:
     @property
     def k(self):
         """MACs of one lane for one output."""
-        return self.r * self.s * self.channels
+        return self.r * self.s * self.channels * self.parts
 
 
 @dataclass(frozen=True)
@@ -132,13 +135,17 @@ def ramped_axis(length, first, pieces, last, groups):
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part of K: filter rows [r0, r0 + r), all s, input words [c0, c0 + words), of which `channels` carry weights."""
+    """A part of K: filter rows [r0, r0 + r), all s, input words [c0, c0 + words), of which `channels` carry weights.
+
+    `part` says which of the weights' parts it multiplies.
+    """
 
     r0: int
     r: int
     c0: int
     words: int
     channels: int
+    part: int = 0
 
     def macs(self, shape):
         """MACs of one lane for one output."""
@@ -180,9 +187,10 @@ def plan_chunks(shape, config, rows, columns, groups):
         words -= 1
     words = ceil_div(shape.in_words, ceil_div(shape.in_words, words))
     chunks = []
-    for r0 in range(0, shape.r, r):
-        for c0 in range(0, shape.in_words, words):
-            here = min(words, shape.in_words - c0)
-            channels = 1 if shape.depthwise else min(here * lanes, shape.channels - c0 * lanes)
-            chunks.append(Chunk(r0, min(r, shape.r - r0), c0, here, channels))
+    starts = [(part, r0, c0) for part in range(shape.parts) for r0 in range(0, shape.r, r)
+              for c0 in range(0, shape.in_words, words)]  # fmt: skip
+    for part, r0, c0 in starts:
+        here = min(words, shape.in_words - c0)
+        channels = 1 if shape.depthwise else min(here * lanes, shape.channels - c0 * lanes)
+        chunks.append(Chunk(r0, min(r, shape.r - r0), c0, here, channels, part))
     return tuple(chunks)

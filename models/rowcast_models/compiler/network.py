@@ -66,24 +66,24 @@ class _Value:
 
 
 def conv_shape(node, layout, out_layout, lanes):
-    """(ConvShape, weights int8 [units, out_words x lanes, R, S, channels]) of a Conv."""
+    """(ConvShape, weights int8 [parts, units, out_words x lanes, R, S, channels]) of a Conv."""
     n, h, w, c = layout
     _, e, f, m = out_layout
-    weights = np.asarray(node.weights, np.int8)
+    weights = np.asarray(node.weights)
     _, r, s, per_group = weights.shape
     words_in, words_out = ceil_div(c, lanes), ceil_div(m, lanes)
     groups = node.groups
     depthwise = groups == c == m and groups > 1
     if depthwise:
         units, in_words, out_words, channels = words_in, 1, 1, 1
-        full = np.zeros((words_in * lanes, r, s, 1), np.int8)
+        full = np.zeros((words_in * lanes, r, s, 1), weights.dtype)
         full[:m] = weights
     elif groups > 1 and per_group % lanes == 0 and (m // groups) % lanes == 0:
         units, in_words, out_words, channels = groups, per_group // lanes, m // groups // lanes, per_group
         full = weights
     else:
         units, in_words, out_words, channels = 1, words_in, words_out, c
-        full = np.zeros((words_out * lanes, r, s, c), np.int8)
+        full = np.zeros((words_out * lanes, r, s, c), weights.dtype)
         each = m // groups
         for group in range(groups):  # groups that are not whole words become blocks of a dense filter
             full[group * each : (group + 1) * each, :, :, group * per_group : (group + 1) * per_group] = weights[
@@ -102,7 +102,24 @@ def conv_shape(node, layout, out_layout, lanes):
     shape = ConvShape(
         n, h, w, e, f, r, s, stride, dilation, (top, left), units, in_words, out_words, channels, depthwise, padded
     )
-    return shape, full
+    return in_parts(shape, full)
+
+
+def in_parts(shape, weights):
+    """Weights past int8 as sums of int8: the array reads the ifmap once for each part.
+
+    Filters of one column take the parts as columns that all read the same byte; others repeat their chunks.
+    """
+    high, low = int(weights.max()), int(weights.min())
+    count = max(1, ceil_div(high, 127), ceil_div(-low, 128))
+    parts, rest = [], weights.astype(np.int16)
+    for _ in range(count):
+        parts.append(np.clip(rest, -128, 127).astype(np.int8))
+        rest = rest - parts[-1]
+    if count > 1 and shape.s == 1:
+        dilation = (shape.dilation[0], 0)
+        return replace(shape, s=count, dilation=dilation), np.concatenate(parts, axis=3)[None]
+    return replace(shape, parts=count), np.stack(parts)
 
 
 class _Compiler:
@@ -304,14 +321,14 @@ class _Compiler:
         source, lanes = self.values[node.inputs[0]], self.config.lanes
         n, h, w, c = source.layout
         m, words = layout[3], ceil_div(c, lanes)
-        full = np.zeros((ceil_div(m, lanes) * lanes, h * w, words * lanes), np.int8)
-        full[:m, :, :c] = np.asarray(node.weights, np.int8).reshape(m, h * w, c)
+        full = np.zeros((ceil_div(m, lanes) * lanes, h * w, words * lanes), node.weights.dtype)
+        full[:m, :, :c] = np.asarray(node.weights).reshape(m, h * w, c)
         channels = h * w * words * lanes if h * w > 1 else c
         full = full.reshape(1, full.shape[0], 1, 1, -1)[..., :channels]
         shape = ConvShape(
             1, 1, n, 1, n, 1, 1, (1, 1), (1, 1), (0, 0), 1, h * w * words, ceil_div(m, lanes), channels, False, False
         )
-        return self.convolution(node, layout, source, shape, full)
+        return self.convolution(node, layout, source, *in_parts(shape, full))
 
     def convolution(self, node, layout, source, shape, weights):
         zero_point = self.graph.tensors[node.inputs[0]].zero_point
@@ -398,7 +415,7 @@ class _Compiler:
         """Bytes through the array as they are."""
         params = np.zeros((shape.units, weights.shape[1], 4), np.uint32)
         post = self.through_home(node, PostSettings(PostMode.BYPASS, 0, -128, 127, None))
-        return self.array(node, layout, source, shape, weights, params, post, pad)
+        return self.array(node, layout, source, shape, weights[None], params, post, pad)
 
     def lower_resize(self, node, layout):
         source = self.values[node.inputs[0]]

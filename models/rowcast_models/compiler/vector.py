@@ -1,6 +1,6 @@
 """Lowering of what the vector unit does: pooling, element-wise operations, tables."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class VectorJob:
     params : uint32 [slots x lanes, 4]; by_count : entry c - 1 is for windows of c words inside the ifmap.
     tables : int32 [256] of each operand (ADD, MUL).
     room : first word and words of activation memory for bands.
+    in_pitch : words from one input pixel to the next; 0 if there is nothing between them.
     """
 
     source: PostSource
@@ -52,23 +53,50 @@ class VectorJob:
     params: np.ndarray | None = None
     by_count: bool = False
     tables: tuple = ()
+    in_pitch: int = 0
 
 
 def lower_vector(builder, job, *, mark=True):
     """Append the operations of the layer, band of output rows by band; `mark` its end."""
-    lowering = _Lowering(builder, job)
-    lowering.run()
+    _lower(builder, job)
     if mark:
         builder.mark()
+
+
+def _lower(builder, job):
+    """The job, or if a row of its pixels does not fit, first one half of their words and then the other."""
+    try:
+        lowering = _Lowering(builder, job)
+    except VectorError:
+        half = ceil_div(ceil_div(job.words, 2), builder.config.dram_words) * builder.config.dram_words
+        if len(job.inputs) > 1 or half >= job.words:
+            raise
+        for start, words in ((0, half), (half, job.words - half)):
+            _lower(builder, replace(
+                job, words=words, inputs=(_moved(job.inputs[0], start),), in_pitch=job.in_pitch or job.words,
+                target=replace(_moved(job.target, start), pitch=job.target.pitch or job.words),
+            ))  # fmt: skip
+        return
+    lowering.run()
+
+
+def _moved(place, words):
+    """The place so many words further."""
+    return replace(
+        place, act=None if place.act is None else place.act + words, dram=None if place.dram is None else place.dram + words
+    )
 
 
 class _Lowering:
     def __init__(self, builder, job):
         self.b, self.job, self.config = builder, job, builder.config
         self.beat = self.config.dram_words
-        self.in_line, self.out_line = job.w * job.words, job.f * job.words
+        in_pitch = job.in_pitch or job.words
+        self.in_pitch = in_pitch
+        # In a band, too, a pixel keeps its place in a beat of the memory.
+        self.in_pixel = in_pitch if job.inputs[0].act is not None else job.words + (in_pitch - job.words) % self.beat
+        self.in_line, self.out_line = job.w * self.in_pixel, job.f * job.words
         self.pitch = job.target.pitch or job.words  # of a pixel of the target
-        # In a band a pixel keeps its place in a beat of the memory.
         self.pixel = job.words + (self.pitch - job.words) % self.beat
         self.moving = [place for place in job.inputs if place.act is None]
         self.rows = self.band_rows()
@@ -124,12 +152,16 @@ class _Lowering:
         free = self.base + number % 2 * self.half
         starts = []
         for place in job.inputs:
-            offset = (n * job.h + top) * self.in_line
+            offset = (n * job.h + top) * job.w * self.in_pitch
             if place.act is not None:
                 starts.append(place.act + offset)
                 continue
             start = free + (place.dram + offset - free) % self.beat
-            self.b.load(Space.ACT, place.dram + offset, start, (bottom - top) * self.in_line)
+            if self.in_pixel == self.in_pitch == job.words:
+                self.b.load(Space.ACT, place.dram + offset, start, (bottom - top) * self.in_line)
+            else:
+                pixels = (bottom - top) * job.w
+                self.b.load(Space.ACT, place.dram + offset, start, job.words, pixels, self.in_pitch, self.in_pixel)
             starts.append(start)
             free = ceil_div(start + (bottom - top) * self.in_line, self.beat) * self.beat
         first = (n * job.e + y) * job.f * self.pitch
@@ -159,9 +191,9 @@ class _Lowering:
         if len(starts) == 2:
             inner = [(2, (starts[1] - starts[0], 0, 0)), (1, (0, 0, 0))]
         else:
-            inner = [(job.window[1], (job.words, 0, 1)), (job.window[0], (self.in_line, 1, 0))]
+            inner = [(job.window[1], (self.in_pixel, 0, 1)), (job.window[0], (self.in_line, 1, 0))]
         down = (job.stride[0] * self.in_line, job.stride[0], 0)
-        across = (job.stride[1] * job.words, 0, job.stride[1])
+        across = (job.stride[1] * self.in_pixel, 0, job.stride[1])
         padded = (
             min(job.pad) < 0 or max(job.pad) > 0
             or (job.e - 1) * job.stride[0] + job.window[0] - job.pad[0] > job.h
@@ -177,6 +209,6 @@ class _Lowering:
         self.b.emit(
             "IFMAP_RUN",
             reads=[("act", start, start + (bottom - top) * self.in_line) for start in starts],
-            buffer=starts[0] + (row - top) * self.in_line - job.pad[1] * job.words,
+            buffer=starts[0] + (row - top) * self.in_line - job.pad[1] * self.in_pixel,
             y=row if padded else 0, x=-job.pad[1] if padded else 0, vector=1,
         )  # fmt: skip
