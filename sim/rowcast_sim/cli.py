@@ -10,7 +10,7 @@ import click
 
 from rowcast.config import PRESETS
 
-from .errors import is_expected, one_line
+from .errors import describe, is_expected
 
 __all__ = ["main"]
 
@@ -20,7 +20,7 @@ ELSEWHERE = {"bench": "bench"}
 
 
 class CommandLine(click.Group):
-    """A group whose errors are one line each, and which finds commands in other modules when they are asked for."""
+    """A group whose errors are a line for each problem, and which finds commands in other modules when they are asked for."""
 
     def list_commands(self, ctx):
         found = [name for name, module in ELSEWHERE.items() if importlib.util.find_spec(f"{__package__}.{module}")]
@@ -51,13 +51,14 @@ class CommandLine(click.Group):
         except Exception as error:
             if not is_expected(error):
                 raise
-            _complain(one_line(error))
+            _complain(describe(error), folded=True)
             status = BAD_INPUT
         sys.exit(status)
 
 
-def _complain(text):
-    click.echo(f"error: {' '.join(text.split())}", err=True)
+def _complain(text, *, folded=False):
+    """One line, unless the lines are meant."""
+    click.echo(f"error: {text if folded else ' '.join(text.split())}", err=True)
 
 
 def _lower(text):
@@ -110,6 +111,9 @@ def main(ctx):
     rowcast demo                     handwritten digits through LeNet-5 on the RTL
     rowcast generate -o out          Verilog, C header and interface document
     rowcast run lenet5 --input X.npy run a network on inputs of your own
+    rowcast run M.tflite --input X.npy --check
+                                     a model of your own, compared with its runtime
+    rowcast compile M.onnx -o out    program and memory map of a model
 
     Exit status: 0 all is well, 1 a result differs from the golden, 2 something given cannot be used.
     """
@@ -147,28 +151,84 @@ def generate(config, folder):
     print_files(output(), generate(config, folder))
 
 
+RUNTIME = click.option(
+    "--runtime", type=click.Choice(["tflm", "litert"]),
+    help="Of .tflite models: round like TensorFlow Lite Micro [tflm] or like LiteRT's reference kernels.",
+)  # fmt: skip
+
+
 @main.command()
-@click.argument("network")
-@click.option("--input", "source", required=True, type=click.Path(), metavar="X.npy",
-              help="int8 [N, H, W, C], or uint8 images [N, H, W] where the network takes such.")
-@click.option("--output", "target", type=click.Path(), metavar="Y.npy", help="Where the outputs go, int8.")
+@click.argument("network", metavar="MODEL")
+@click.option("--input", "sources", required=True, multiple=True, metavar="[NAME=]X.npy|X.npz",
+              help="Array of an input, first axis the batch; repeat it, or use .npz, if there are several.")
+@click.option("--output", "target", type=click.Path(), metavar="Y.npy|Y.npz", help="Where the outputs go.")
 @click.option("--backend", type=click.Choice(["rtl", "golden", "functional", "amaranth"]), default="rtl",
               show_default=True, help="Compiled RTL, numpy, the instruction set in numpy, or Amaranth's simulator.")
 @click.option("--batch", is_flag=True, help="Compile for all N at once instead of running one by one.")
-@click.option("--check", is_flag=True, help="Keep every tensor and compare it with the golden.")
+@click.option("--check", is_flag=True, help="Keep every tensor and compare: RTL, graph, operators, runtime.")
 @click.option("--memory", type=Size(), metavar="SIZE", help="Refuse a program that needs more memory: 64K, 1M, ...")
+@RUNTIME
 @config_options
 @click.pass_context
-def run(ctx, network, source, target, backend, batch, check, memory, config):
-    """Run NETWORK (lenet5) on inputs from a file.
+def run(ctx, network, sources, target, backend, batch, check, memory, runtime, config):
+    """Run MODEL (a file .onnx or .tflite, or lenet5) on inputs from files.
 
-    The first axis of the input counts images.  Exit status 1 if --check finds a difference.
+    Inputs and outputs have the model's own types and axes; the first axis counts items. lenet5 also takes images,
+    uint8 [N, H, W]. With --check, every tensor of the hardware is compared with the integer graph, every value of the
+    graph with the golden of the operator that makes it, and every operator with the runtime (LiteRT, ONNX Runtime), if
+    it is installed. Exit status 1 if --check finds a difference.
     """
     from .report import output
     from .run import Job, run
 
-    job = Job(network, source, target, backend, batch, check, memory, config)
+    job = Job(network, sources, target, backend, batch, check, memory, config, runtime)
     ctx.exit(run(job, console=output()))
+
+
+@main.command("compile")
+@click.argument("model", type=click.Path())
+@click.option("-o", "--output", "folder", required=True, type=click.Path(), help="Folder to write into.")
+@click.option("--batch", type=click.IntRange(1), metavar="N", help="Items at a time [the model's own, or 1].")
+@RUNTIME
+@config_options
+def compile_(model, folder, batch, runtime, config):
+    """Compile MODEL (a file .onnx or .tflite): program images, memory map, report.
+
+    Nothing is written if the model cannot be compiled.
+    """
+    from .compile_command import compile_model, print_compiled
+    from .report import output
+
+    print_compiled(output(), compile_model(model, folder, config, batch=batch, runtime=runtime))
+
+
+@main.command()
+@click.argument("path", metavar="MODEL.onnx", type=click.Path())
+@click.option("--calibration", required=True, type=click.Path(), metavar="X.npz",
+              help="Typical inputs: arrays by input name, first axis the samples.")
+@click.option("-o", "--output", "target", required=True, type=click.Path(), metavar="OUT.onnx", help="The int8 model.")
+@click.option("--form", type=click.Choice(["qoperator", "qdq"]), default="qdq", show_default=True,
+              help="Quantised operators, or float ones between Quantize- and DequantizeLinear.")
+@click.option("--activations", type=click.Choice(["int8", "uint8"]), default="int8", show_default=True)
+def quantise(path, calibration, target, form, activations):
+    """Quantise a float ONNX model, with ONNX Runtime's tools, to one that Rowcast runs."""
+    from .quantise_command import quantise
+    from .report import output
+
+    quantise(path, calibration, target, form=form, activations=activations, console=output())
+
+
+@main.command()
+@click.option("--write", "target", type=click.Path(), metavar="FILE.md", help="Write the table as a page instead.")
+def operators(target):
+    """Show the operators of both formats: what of them is supported, where they run, and whose bits they give."""
+    from .operators import print_operators, write_operators
+    from .report import output
+
+    if target is None:
+        print_operators(output())
+    else:
+        write_operators(target)
 
 
 @main.command()

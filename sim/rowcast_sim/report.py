@@ -11,9 +11,11 @@ from rich.text import Text
 
 __all__ = [
     "bound", "cause_table", "crop_box", "gallery", "layer_table", "num", "output", "percent", "picture", "progress_bar",
-    "sentence", "table", "working",
+    "result_table", "sentence", "short", "table", "working",
 ]  # fmt: skip
 
+NAME = 28  # characters of a tensor's or layer's name in a table
+ROWS, VALUES = 20, 16  # of the table of results, and of a row in it
 BAR = 32  # characters of a full bar
 INK = 96  # from which a pixel is drawn where there are no grey levels
 # What stood in the way, by the cause that most cycles have.
@@ -66,6 +68,12 @@ def percent(part, whole):
     return f"{100 * part / whole:.1f}%" if part and whole else "-"
 
 
+def short(name, width=NAME):
+    """A name for a table: its end, where models say what it is; of names joined by ';' the first."""
+    name = name.split(";")[0] or name
+    return name if len(name) <= width else f"…{name[1 - width :]}"
+
+
 def table(*headings, title=None, numbers=()):
     """A plain table; columns named in `numbers` are to the right."""
     made = Table(
@@ -79,6 +87,24 @@ def table(*headings, title=None, numbers=()):
 def sentence(console, text, *, style=None):
     """A line that the terminal may wrap, not we: it stays one line in a file."""
     console.print(text, style=style, soft_wrap=True)
+
+
+def result_table(outputs, *, what="item", cycles=None):
+    """The first values of the first items: arrays by name, first axis the item; `cycles` of each item, if known."""
+    arrays = [array.reshape(len(array), -1) for array in outputs.values()]
+    classes = len(arrays) == 1 and arrays[0].shape[1] > 1
+    names = ["outputs"] if len(arrays) == 1 else [short(name) for name in outputs]
+    headings = [what, *(["class"] if classes else []), *names, *(["cycles"] if cycles else [])]
+    made = table(*headings, numbers=(what, "class", "cycles"))
+    for number in range(min(ROWS, len(arrays[0]))):
+        texts = [" ".join(map(_value, array[number, : VALUES // len(arrays)])) for array in arrays]
+        chosen = [str(arrays[0][number].argmax())] if classes else []
+        made.add_row(str(number), *chosen, *texts, *([num(cycles[number])] if cycles else []))
+    return made
+
+
+def _value(value):
+    return f"{value:.3g}" if isinstance(value, np.floating) else f"{value:4d}"
 
 
 # Layers and causes ------------------------------------------------------------------------------------------------
@@ -104,7 +130,7 @@ def layer_table(program, run, *, equal=None):
                  numbers=("MACs", "cycles", "utilisation", "equal"))  # fmt: skip
     for layer, spent in zip(program.layers, run.layers, strict=True):
         most = spent.cycles * macs_a_cycle
-        row = [layer.name, layer.kind, num(layer.macs), num(spent.cycles), percent(layer.macs, most),
+        row = [short(layer.name), layer.kind, num(layer.macs), num(spent.cycles), percent(layer.macs, most),
                bound(spent, layer.macs / max(most, 1))]  # fmt: skip
         made.add_row(*row, *([equal[layer.name]] if equal else []))
     macs = sum(layer.macs for layer in program.layers)

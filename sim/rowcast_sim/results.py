@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from rowcast.registers import CAUSES
 
-__all__ = ["Difference", "Run", "compare"]
+__all__ = ["Difference", "Run", "compare", "describe_difference"]
 
 
 @dataclass
@@ -66,3 +66,12 @@ def compare(tensors, golden):
             at = tuple(int(i) for i in wrong[0])
             found.append(Difference(name, at, int(got[at]), int(want[at]), len(wrong), want.size))
     return found
+
+
+def describe_difference(name, got, want, wrong, *, who):
+    """The first element in which two arrays of any type differ, and how many do (`wrong`, bool), in the words `who`."""
+    at = tuple(int(i) for i in np.argwhere(wrong)[0])
+    return (
+        f"tensor {name!r}: {int(wrong.sum())} of {wrong.size} elements differ, first at {list(at)}: "
+        f"{who[0]} {got[at]}, {who[1]} {want[at]}"
+    )

@@ -1,11 +1,13 @@
-"""`rowcast run`: a network on inputs from a file, on any backend."""
+"""`rowcast run` of a network of the zoo, on inputs from a file, on any backend; models of one's own: `run_model`."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from rowcast_models.compiler.network import compile_graph
 from rowcast_models.golden.evaluate import evaluate
+from rowcast_models.load import ENDINGS
 from rowcast_models.zoo import NETWORKS
 
 from . import report
@@ -16,33 +18,42 @@ from .results import compare
 
 __all__ = ["Job", "read_input", "run"]
 
-ROWS = 20  # of the table of results
-
-
 @dataclass(frozen=True)
 class Job:
     """What the command line asks for; see `rowcast run --help`."""
 
     network: str
-    source: str
+    sources: tuple
     target: str | None
     backend: str
     batch: bool
     check: bool
     memory: int | None
     config: object
+    runtime: str | None = None
 
 
 def run(job, *, console):
     """Do it; returns the exit status: 1 if `check` finds a difference."""
     if job.network not in NETWORKS:
-        raise InputError(f"there is no network {job.network!r}; networks are: {', '.join(NETWORKS)}")
+        if not Path(job.network).exists() and Path(job.network).suffix.lower() not in ENDINGS:
+            raise InputError(
+                f"there is no network {job.network!r}; networks are: {', '.join(NETWORKS)}; "
+                f"a model of your own is a file that ends in {' or '.join(ENDINGS)}"
+            )
+        from .run_model import run_model
+
+        return run_model(job, console=console)
+    if job.runtime is not None:
+        raise InputError(f"--runtime is for .tflite models, not for {job.network}")
+    if len(job.sources) != 1:
+        raise InputError(f"{job.network} has one input, not {len(job.sources)}: give --input once")
     if job.check and job.backend == "golden":
         raise InputError("--check compares with the golden: choose another --backend")
     if job.target is not None:
         check_target(job.target)
     network = NETWORKS[job.network]
-    inputs = read_input(job.source, network)
+    inputs = read_input(job.sources[0], network)
     graph = network.build(batch=len(inputs) if job.batch else 1)
     program = _compile(job, graph)
     runs = _run(job, graph, program, np.split(inputs, 1 if job.batch else len(inputs)))
@@ -116,15 +127,10 @@ def _run(job, graph, program, batches):
 
 def _print(console, job, program, outputs, runs):
     timed = runs[0].cycles > 0
-    each = timed and not job.batch
-    headings = ["image", "class", "outputs", *(["cycles"] if each else [])]
-    made = report.table(*headings, numbers=("image", "class", "cycles"))
-    for number, values in enumerate(outputs[:ROWS]):
-        texts = " ".join(f"{value:4d}" for value in values.reshape(-1)[:16])
-        made.add_row(str(number), str(values.argmax()), texts, *([report.num(runs[number].cycles)] if each else []))
-    console.print(made, "")
-    if len(outputs) > ROWS:
-        console.print(f"... and {len(outputs) - ROWS} more\n")
+    cycles = [run.cycles for run in runs] if timed and not job.batch else None
+    console.print(report.result_table({"outputs": outputs}, what="image", cycles=cycles), "")
+    if len(outputs) > report.ROWS:
+        console.print(f"... and {len(outputs) - report.ROWS} more\n")
     if runs[0].layers:
         console.print(report.layer_table(program, runs[0]), "")
         console.print(report.cause_table(runs[0], ascii_only=console.options.ascii_only), "")
