@@ -57,7 +57,7 @@ def test_help(command):
 @pytest.mark.parametrize("arguments, match", [
     (["dance"], "no such command 'dance'"),
     (["--loud"], "no such option '--loud'"),
-    (["run"], "missing argument 'NETWORK' .see .* run --help"),
+    (["run"], "missing argument 'MODEL' .see .* run --help"),
     (["run", "lenet5"], "missing option '--input'"),
     (["demo", "--digits", "0"], "0 is not in the range 1<=x<=500"),
     (["demo", "--preset", "huge"], "'huge' is not one of 'tiny', 'small', 'base', 'large'"),

@@ -30,7 +30,7 @@ def _inner(op, b, sign):
     return _fma(b.astype(np.float64), rb, constant)
 
 
-def golden(op, a, b, sign=1):
+def golden(op, a, b, *, sign=1):
     """rint(fma(a, ra, fma(b, rb, zc - fma(ra, za, rb * zb)))) in float32, ra = sa / sc and rb = sb / sc, then the clamp.
 
     a, b : int8 or uint8, shapes that numpy broadcasts.
@@ -40,7 +40,7 @@ def golden(op, a, b, sign=1):
     return (np.clip(made.astype(np.float64), *limits_of(op, dtype)).astype(dtype),)
 
 
-def lower(op, build, sign=1):
+def lower(op, build, *, sign=1):
     """An Elementwise: the operands' tables hold both fused multiply-adds in fixed point, the requantiser's mode "onnx"
     rounds their sum to float32 as the second one does."""
     for quantisation in (*op.input_quantisation, op.output_quantisation[0]):

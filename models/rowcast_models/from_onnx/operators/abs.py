@@ -1,0 +1,7 @@
+"""Abs."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("Abs")

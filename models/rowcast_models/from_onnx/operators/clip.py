@@ -1,0 +1,7 @@
+"""Clip."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("Clip")

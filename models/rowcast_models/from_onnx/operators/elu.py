@@ -1,0 +1,7 @@
+"""Elu."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("Elu")

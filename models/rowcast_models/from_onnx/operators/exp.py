@@ -1,0 +1,7 @@
+"""Exp."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("Exp")

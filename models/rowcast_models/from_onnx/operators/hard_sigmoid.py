@@ -1,0 +1,7 @@
+"""HardSigmoid."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("HardSigmoid")

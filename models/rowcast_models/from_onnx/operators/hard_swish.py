@@ -1,0 +1,7 @@
+"""HardSwish."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("HardSwish")

@@ -1,0 +1,7 @@
+"""LeakyRelu."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("LeakyRelu")

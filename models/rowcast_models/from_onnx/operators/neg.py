@@ -1,0 +1,7 @@
+"""Neg."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("Neg")

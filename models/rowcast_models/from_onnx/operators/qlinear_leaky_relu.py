@@ -1,0 +1,7 @@
+"""QLinearLeakyRelu."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("QLinearLeakyRelu", source="ONNX Runtime")

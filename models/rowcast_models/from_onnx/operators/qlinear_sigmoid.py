@@ -1,0 +1,7 @@
+"""QLinearSigmoid."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("QLinearSigmoid", source="ONNX Runtime")

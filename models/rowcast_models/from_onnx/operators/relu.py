@@ -1,0 +1,7 @@
+"""Relu."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("Relu")

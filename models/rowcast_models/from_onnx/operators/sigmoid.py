@@ -1,0 +1,7 @@
+"""Sigmoid."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("Sigmoid")

@@ -1,0 +1,7 @@
+"""Sqrt."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("Sqrt")

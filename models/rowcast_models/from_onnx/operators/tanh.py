@@ -1,0 +1,7 @@
+"""Tanh."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("Tanh")
