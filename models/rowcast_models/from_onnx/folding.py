@@ -194,10 +194,26 @@ class _Folder:
         shape = [d.dim_value if d.HasField("dim_value") else 0 for d in type_proto.tensor_type.shape.dim] if type_proto else None
         if shape is None or (type_proto and not type_proto.tensor_type.HasField("shape")) or any(size < 1 for size in shape):
             raise self.problem(node, f"the shape of {name!r} cannot be known from the model; fixed shapes are needed")
+        if node.op_type in ("MaxPool", "AveragePool", "QLinearAveragePool"):
+            shape = self.pooled(node, shape)
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(type_proto.tensor_type.elem_type))
         if is_like:
             dtype = self.quantised_dtype(node)
         self.result.shapes[name], self.result.dtypes[name] = tuple(shape), dtype
+
+    def pooled(self, node, shape):
+        """The shape without windows that start behind the ifmap: the specification drops them, onnx's inference does not."""
+        given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        if not given.get("ceil_mode"):
+            return shape
+        rank = len(shape) - 2
+        strides, pads = given.get("strides", [1] * rank), given.get("pads", [0] * 2 * rank)
+        sizes = self.result.shapes[node.input[0]][2:]
+        fitted = [
+            made - ((made - 1) * stride >= size + before)
+            for made, stride, size, before in zip(shape[2:], strides, sizes, pads[:rank], strict=True)
+        ]
+        return [*shape[:2], *fitted]
 
     def quantised_dtype(self, node):
         """The output type of a quantised operator: of its output's zero point."""

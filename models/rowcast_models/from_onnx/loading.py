@@ -41,6 +41,9 @@ def load(source):
         external_data_helper.load_external_data_for_model(proto, str(folder))
     # Quantised models of an old IR leave initializers out of the inputs; ONNX Runtime takes them, the checker does not.
     proto.ir_version = max(proto.ir_version, 4)
+    for output in proto.graph.output:  # nor need outputs have shapes there
+        if output.type.HasField("tensor_type") and not output.type.tensor_type.HasField("shape"):
+            output.type.tensor_type.shape.SetInParent()
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, UnicodeDecodeError, RuntimeError) as error:

