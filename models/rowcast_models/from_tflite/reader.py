@@ -208,6 +208,8 @@ class _Reader:
         attributes = attributes_of(kind, operator.BuiltinOptions())
         if kind in SHAPED:
             attributes["output_shape"] = values[outputs[0]].shape if outputs else ()
+        if kind == "ARG_MAX" and outputs:
+            attributes["output_type"] = values[outputs[0]].dtype
         if kind == "FULLY_CONNECTED":
             attributes["single_rounding"] = self.runtime == "litert"
 

@@ -1,0 +1,13 @@
+"""LOGISTIC."""
+
+import numpy as np
+
+from . import _tables
+
+__all__ = ["OPERATOR"]
+
+
+def _function(x):
+    return 1 / (1 + np.exp(-x))
+
+OPERATOR = _tables.kind("LOGISTIC", lambda op: _tables.looked_up(op, _function), source="kernels/activations.cc, a table of float32 values")

@@ -1,0 +1,74 @@
+"""Small TensorFlow Lite models for tests, through the object interface of the schema."""
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+TYPES = {
+    np.dtype(np.int8): schema.TensorType.INT8, np.dtype(np.int32): schema.TensorType.INT32,
+    np.dtype(np.float32): schema.TensorType.FLOAT32, np.dtype(np.int64): schema.TensorType.INT64,
+}  # fmt: skip
+MAGIC = b"TFL3"
+# Of operators whose int8 form is not their second version.
+VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "RELU_N1_TO_1": 1, "RESHAPE": 1}
+
+
+class Writer:
+    """Collects tensors and operators; `data` makes the file."""
+
+    def __init__(self, rng):
+        self.rng = rng
+        self.tensors, self.buffers, self.operators, self.codes = [], [schema.BufferT()], [], []
+
+    def tensor(self, shape, *, scale=None, zero_point=None, dtype=np.int8, data=None, axis=0):
+        """Index of a tensor; random scale and zero point for int8 if they are not given."""
+        made = schema.TensorT()
+        made.shape, made.type, made.name = list(shape), TYPES[np.dtype(dtype)], f"t{len(self.tensors)}".encode()
+        made.buffer = 0
+        if data is not None:
+            buffer = schema.BufferT()
+            buffer.data = list(np.ascontiguousarray(data, dtype).tobytes())
+            self.buffers.append(buffer)
+            made.buffer = len(self.buffers) - 1
+        if dtype == np.int8 or scale is not None:
+            scale = 2.0 ** self.rng.uniform(-6, -2) if scale is None else scale
+            zero_point = self.rng.integers(-128, 128) if zero_point is None else zero_point
+            quantisation = schema.QuantizationParametersT()
+            quantisation.scale = np.atleast_1d(scale).astype(np.float32).tolist()
+            quantisation.zeroPoint = np.broadcast_to(zero_point, np.shape(np.atleast_1d(scale))).astype(int).tolist()
+            quantisation.quantizedDimension = axis
+            made.quantization = quantisation
+        self.tensors.append(made)
+        return len(self.tensors) - 1
+
+    def scale(self, index):
+        """The first scale of a tensor."""
+        return self.tensors[index].quantization.scale[0]
+
+    def zero_point(self, index):
+        """The first zero point of a tensor."""
+        return self.tensors[index].quantization.zeroPoint[0]
+
+    def operator(self, kind, inputs, outputs, options=None, **fields):
+        """Append an operator; `options` is the name of its options table, `fields` what it holds."""
+        code = schema.OperatorCodeT()
+        code.builtinCode = getattr(schema.BuiltinOperator, kind)
+        code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), VERSIONS.get(kind, 2)
+        made = schema.OperatorT()
+        made.opcodeIndex, made.inputs, made.outputs = len(self.codes), list(inputs), list(outputs)
+        if options:
+            made.builtinOptionsType = getattr(schema.BuiltinOptions, options)
+            made.builtinOptions = getattr(schema, f"{options}T")()
+            for name, value in fields.items():
+                setattr(made.builtinOptions, name, value)
+        self.codes.append(code)
+        self.operators.append(made)
+
+    def data(self, inputs, outputs):
+        """The file's bytes."""
+        graph, model = schema.SubGraphT(), schema.ModelT()
+        graph.tensors, graph.operators, graph.inputs, graph.outputs = self.tensors, self.operators, list(inputs), list(outputs)
+        model.version, model.subgraphs, model.operatorCodes, model.buffers = 3, [graph], self.codes, self.buffers
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(model.Pack(builder), MAGIC)
+        return bytes(builder.Output())
