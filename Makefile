@@ -3,22 +3,24 @@
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
-# The environment is made again when the list of dependencies changes, and not touched otherwise.
+# The environment is made again when the list of dependencies changes, and not touched otherwise.  The demo needs the
+# base dependencies only; tests also need the runtimes that they compare with.
 READY := .venv/.ready
+TESTS := .venv/.tests
 
 .PHONY: demo test bench lint clean distclean
 
 demo: $(READY)
 	$(BIN)/rowcast demo
 
-test: $(READY)
+test: $(TESTS)
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 # One figure of the README a target: bench-NAME runs `rowcast bench NAME`.
 bench-%: $(READY)
 	$(BIN)/rowcast bench $*
 
-bench: bench-layers bench-area bench-speed
+bench: bench-layers bench-area bench-speed bench-tiny
 
 lint: $(READY)
 	$(BIN)/python -m pip install --quiet '.[lint]'
@@ -27,6 +29,10 @@ lint: $(READY)
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Rowcast needs Python 3.11 or later: make PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(TESTS): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	@touch $@
 

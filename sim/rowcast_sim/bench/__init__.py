@@ -5,18 +5,19 @@ import click
 from .area import area
 from .layers import layers
 from .speed import speed
+from .tiny import tiny
 
 __all__ = ["bench"]
 
 
 @click.group()
 def bench():
-    """Measure layers, area and speed, and compare each figure with its goal.
+    """Measure layers, area, speed and whole models, and compare each figure with its goal.
 
     Every benchmark writes its figures for a program (--json), its tables for a page (--markdown), and can say with its
     exit status whether they all reach their goals (--check).
     """
 
 
-for command in (layers, area, speed):
+for command in (layers, area, speed, tiny):
     bench.add_command(command)
