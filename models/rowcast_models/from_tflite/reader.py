@@ -9,13 +9,15 @@ import tflite
 
 from ..frontend.model import Model, ModelError, Operator, Problem, Quantisation, Value
 from .options import attributes_of
+from .shapes import ShapeProblem, output_shape
+from .signatures import check_signature
 
 __all__ = ["read", "tensor_names"]
 
 RUNTIMES = ("tflm", "litert")
 MAX_BYTES = 1 << 31  # of a file; flatbuffers cannot be longer
 MAX_RANK = 6
-MAX_ELEMENTS = 1 << 31  # of a tensor
+MAX_ELEMENTS = 1 << 25  # of a tensor: ten times a layer of VGG-16
 SHAPED = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")  # what their output's shape says is all that they mean
 _KINDS = {code: name for name, code in vars(tflite.BuiltinOperator).items() if not name.startswith("_")}
 _TYPES = {
@@ -107,6 +109,8 @@ class _Reader:
         if not inputs or not outputs:
             self.problems.append(Problem("", "", f"the model has {len(inputs)} inputs and {len(outputs)} outputs"))
         self.check_order(operators, values, inputs, outputs)
+        for op in operators:
+            self.check_operator(op, values)
         self.check_quantised(operators, values)
         if self.problems:
             raise ModelError(self.problems)
@@ -139,6 +143,9 @@ class _Reader:
             note("sparse tensors cannot be used: convert the model without sparsity")
         if tensor.IsVariable():
             note("variable tensors (state) cannot be used")
+        signature = [int(tensor.ShapeSignature(i)) for i in range(self.count(tensor.ShapeSignatureLength()))]
+        if any(size < 0 for size in signature[1:]):
+            note(f"shape {signature} is open in other axes than the batch: convert the model for fixed sizes")
         data = self.constant(name, tensor, shape, dtype)
         return Value(name, shape, dtype, self.quantisation(name, tensor, shape, dtype), data)
 
@@ -150,6 +157,8 @@ class _Reader:
         buffer = self.model.Buffers(index)
         size = buffer.DataLength()
         if size == 0:
+            if buffer.Offset() > 1:
+                self.problems.append(Problem(name, "", "its values lie outside the flatbuffer, as in files over 2 GB: that cannot be used"))
             return None
         if size > len(self.data):
             raise ValueError(f"a buffer of {size} bytes in a file of {len(self.data)}")
@@ -208,7 +217,7 @@ class _Reader:
         attributes = attributes_of(kind, operator.BuiltinOptions())
         if kind in SHAPED:
             attributes["output_shape"] = values[outputs[0]].shape if outputs else ()
-        if kind == "ARG_MAX" and outputs:
+        if kind in ("ARG_MAX", "QUANTIZE") and outputs:
             attributes["output_type"] = values[outputs[0]].dtype
         if kind == "FULLY_CONNECTED":
             attributes["single_rounding"] = self.runtime == "litert"
@@ -217,6 +226,20 @@ class _Reader:
             return tuple(values[n].quantisation if n else None for n in names)
 
         return Operator(kind, name, inputs, outputs, attributes, meanings(inputs), meanings(outputs))
+
+    def check_operator(self, op, values):
+        """Types, ranks, axes and shapes are those of its kind."""
+        texts = check_signature(op, values)
+        if not texts and op.outputs:
+            inputs = [values[name] if name else None for name in op.inputs]
+            shapes, constants = ([getattr(value, which, None) for value in inputs] for which in ("shape", "data"))
+            try:
+                made, stated = output_shape(op, shapes, constants), values[op.outputs[0]].shape
+                if made is not None and made != stated:
+                    texts = (f"makes shape {made}, but output {op.outputs[0]!r} has {stated} in the file",)
+            except ShapeProblem as error:
+                texts = (str(error),)
+        self.problems.extend(Problem(op.name, op.kind, text) for text in texts)
 
     def check_order(self, operators, values, inputs, outputs):
         """Every operator takes what is there when its turn comes, and nothing is made twice."""
@@ -236,12 +259,8 @@ class _Reader:
 
     def check_quantised(self, operators, values):
         """Float models and hybrid ones (float activations, int8 weights) are another thing: say how to make int8."""
-        floats = [
-            op for op in operators
-            if op.kind not in ("QUANTIZE", "DEQUANTIZE") and all(values[n].dtype == np.float32 for n in op.outputs)
-            and any(n and values[n].dtype == np.float32 and values[n].data is None for n in op.inputs)
-        ]  # fmt: skip
-        if floats and len(floats) == sum(op.kind not in ("QUANTIZE", "DEQUANTIZE") for op in operators):
+        working = [op for op in operators if op.kind not in ("QUANTIZE", "DEQUANTIZE")]
+        if working and all(values[name].dtype == np.float32 for op in working for name in op.outputs):
             self.problems = [Problem("", "", (
                 "this model is not quantised: its activations are float32; convert it to full int8 with the TensorFlow "
                 "Lite converter (a representative dataset, and TFLITE_BUILTINS_INT8)"

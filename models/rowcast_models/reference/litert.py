@@ -30,7 +30,8 @@ def run(model, inputs):
     Parameters
     ----------
     model : path or bytes of a .tflite file.
-    inputs : arrays by tensor name; their first axis counts items, and each is run by itself if the model takes one.
+    inputs : arrays by tensor name; their first axis counts items, of which as many are run at a time
+        as the model takes.
 
     Returns
     -------
@@ -40,15 +41,19 @@ def run(model, inputs):
     interpreter = _interpreter(data)
     interpreter.allocate_tensors()
     places = {detail["name"]: detail for detail in interpreter.get_input_details()}
+    if set(inputs) != set(places):
+        raise ValueError(f"inputs must be {sorted(places)}, not {sorted(inputs)}")
     batch = min(int(detail["shape"][0]) for detail in places.values())
     items = len(next(iter(inputs.values())))
     runs = []
     for start in range(0, items, batch):
+        taken = np.arange(start, start + batch) % items  # the last run is filled up
         for name, array in inputs.items():
-            interpreter.set_tensor(places[name]["index"], array[start : start + batch])
+            interpreter.set_tensor(places[name]["index"], array[taken])
         interpreter.invoke()
         runs.append(_tensors(interpreter, data))
-    return {name: np.concatenate([made[name] for made in runs]) for name in runs[0]}
+    joined = {name: np.concatenate([made[name] for made in runs]) for name in runs[0]}
+    return {name: array[: len(array) * items // (batch * len(runs))] for name, array in joined.items()}
 
 
 def _tensors(interpreter, data):
@@ -60,5 +65,5 @@ def _tensors(interpreter, data):
     computed |= {detail["index"] for detail in interpreter.get_input_details()}
     for index, name in enumerate(tensor_names(data)):
         if index in computed:
-            found[name] = np.array(interpreter.get_tensor(index))
+            found[name] = np.atleast_1d(interpreter.get_tensor(index)).copy()
     return found

@@ -1,29 +1,25 @@
 """PAD."""
 
-import numpy as np
-
-from ... import graph as g
 from ...frontend import OperatorKind
-from ._common import check_bytes, check_constant
+from . import _padding
 
 __all__ = ["OPERATOR"]
 
 
+def _value(op):
+    return int(op.output_quantisation[0].zero_point[0])
+
+
 def golden(op, x, paddings):
-    """x with a border of its zero point.  x : int8; paddings : int32 or int64 [rank, 2]."""
-    return (np.pad(x, paddings.tolist(), constant_values=int(op.output_quantisation[0].zero_point[0])),)
+    """`_padding.golden` with the zero point."""
+    return _padding.golden(x, paddings, _value(op))
 
 
 def lower(op, build):
-    """A Pad."""
-    check_bytes(op, build)
-    paddings = check_constant(op, build, 1, "paddings").tolist()
-    rank = len(build.value(op.inputs[0]).shape)
-    if rank != 4 or any(paddings[0]) or any(paddings[3]):
-        raise op.problem(f"paddings {paddings} must be of [N, H, W, C], and 0 for N and C")
-    build.output(
-        op, g.Pad, [build.image(op, 0)], padding=tuple(map(tuple, paddings[1:3])), value=int(op.output_quantisation[0].zero_point[0])
-    )
+    """`_padding.lower` with the zero point."""
+    _padding.lower(op, build, _value(op))
 
 
-OPERATOR = OperatorKind(kind="PAD", golden=golden, lower=lower, supports="int8, rows and columns", source="reference/pad.h")
+OPERATOR = OperatorKind(
+    kind="PAD", golden=golden, lower=lower, supports="int8, any axes of up to 4 but the batch", source="reference/pad.h"
+)
