@@ -1,5 +1,6 @@
 """A float ONNX model to int8, by ONNX Runtime's own quantiser and calibration."""
 
+import logging
 import tempfile
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def quantise(model, calibration, output, *, form="qoperator", activations="int8"
     output : path of the .onnx file to write.
     form : "qoperator" (QLinearConv, ...) or "qdq" (QuantizeLinear and DequantizeLinear around float operators).
     activations : "int8" or "uint8".
-    per_channel : a scale for every filter of a convolution.
+    per_channel : a scale for every filter of a convolution; with int8 activations only.
 
     Raises
     ------
@@ -55,11 +56,17 @@ def quantise(model, calibration, output, *, form="qoperator", activations="int8"
         source = Path(folder) / "prepared.onnx"
         target = Path(folder) / "quantised.onnx"
         onnx.save(proto, source)
-        quantization.quantize_static(
-            str(source), str(target), reader, activation_type=kind, weight_type=kind, per_channel=per_channel,
-            quant_format=quantization.QuantFormat.QOperator if form == "qoperator" else quantization.QuantFormat.QDQ,
-            extra_options={"WeightSymmetric": True},
-        )  # fmt: skip
+        logging.disable(logging.WARNING)  # it recommends what `prepare` has done
+        try:
+            quantization.quantize_static(
+                str(source), str(target), reader, activation_type=kind, weight_type=kind,
+                # Per channel it makes int8 weights whatever it is asked for.
+                per_channel=per_channel and activations == "int8",
+                quant_format=quantization.QuantFormat.QOperator if form == "qoperator" else quantization.QuantFormat.QDQ,
+                extra_options={"WeightSymmetric": True},
+            )  # fmt: skip
+        finally:
+            logging.disable(logging.NOTSET)
         Path(output).write_bytes(target.read_bytes())
 
 

@@ -89,3 +89,20 @@ def test_all_problems_at_once():
     with pytest.raises(ModelError) as caught:
         import_model(read(writer.model(a, b)), kinds())
     assert [problem.node for problem in caught.value.problems] == ["node_a_real", "node_b_real"]
+
+
+def test_node_tests_of_quantised_operators_pass():
+    """ONNX's own cases of what it defines on bytes; `rowcast bench node-tests` runs all."""
+    from onnx.backend.test.loader import load_model_tests
+    from rowcast_models.from_onnx.backend import RowcastBackend
+
+    wanted = {"test_qlinearconv", "test_convinteger_without_padding", "test_matmulinteger", "test_qlinearmatmul_2D_int8_float32",
+              "test_qlinearmatmul_2D_uint8_float32", "test_max_int8", "test_min_uint8", "test_quantizelinear"}  # fmt: skip
+    passed = set()
+    for case in load_model_tests(kind="node"):
+        if case.name in wanted:
+            for inputs, outputs in case.data_sets:
+                for got, want in zip(RowcastBackend.prepare(case.model).run(inputs), outputs, strict=True):
+                    assert got.dtype == want.dtype and np.array_equal(got, want), case.name
+            passed.add(case.name)
+    assert passed == wanted

@@ -116,15 +116,15 @@ def test_reshaped_output_and_spilled_reshape():
     check(graph, ODD.replace(act_words=512), 1, orders=1)
 
 
-def test_reshape_that_cuts_words_is_refused():
+def test_reshape_that_cuts_large_blocks_is_refused():
     rng = np.random.default_rng(1)
     nodes = [
-        g.Reshape(name="r", inputs=("x",), output="a", shape=(8, 16, 3)),
-        convolution(rng, name="conv", source="a", output="y", channels=3, filters=8, kernel=(3, 3)),
+        g.Reshape(name="r", inputs=("x",), output="a", shape=(1, 1, 63 * 67 * 6)),
+        convolution(rng, name="conv", source="a", output="y", channels=63 * 67 * 6, filters=8, kernel=(1, 1)),
     ]
-    tensors = [g.Tensor("x", (1, 8, 8, 6)), g.Tensor("a"), g.Tensor("y")]
+    tensors = [g.Tensor("x", (1, 63, 67, 6)), g.Tensor("a"), g.Tensor("y")]
     graph = g.Graph(name="cut", tensors=tensors, inputs=["x"], outputs=["y"], nodes=nodes)
-    with pytest.raises(CompileError, match="node 'conv': its inputs lie in memory as .1, 8, 8, 6.*multiples of lanes .8"):
+    with pytest.raises(CompileError, match="node 'conv': its input 'a' lies in memory as .1, 63, 67, 6.*of lanes .8"):
         compile_graph(graph, BASE)
 
 
@@ -171,10 +171,24 @@ def test_deadlock_is_reported():
 
 
 def test_token_counts_are_bounded():
-    ops = [Op(isa.make("LOAD", words=1, rows=1), writes=[("act", i, i + 1)]) for i in range(70)]
-    ops += [Op(isa.make("IFMAP_RUN"), reads=[("act", i, i + 1)]) for i in range(70)]
+    """Not each of many LOADs gets a token, but every read still waits for one that is late enough."""
+    loads = [Op(isa.make("LOAD", words=1, rows=1), writes=[("act", i, i + 1)]) for i in range(70)]
+    reads = [Op(isa.make("IFMAP_RUN"), reads=[("act", i, i + 1)]) for i in range(70)]
+    synchronise([*loads, *reads], queue_depth=16)
+    signals = [i for i, op in enumerate(loads) if op.instruction.signal]
+    waits = [i for i, op in enumerate(reads) if op.instruction.wait]
+    assert 1 < len(signals) == len(waits) <= 63
+    for i in range(70):
+        assert signals[sum(wait <= i for wait in waits) - 1] >= i
+
+
+def test_tokens_that_a_deep_queue_holds_are_refused():
+    ops = []
+    for i in range(70):
+        ops.append(Op(isa.make("LOAD", words=1, rows=1), writes=[("act", i, i + 1)]))
+        ops.append(Op(isa.make("IFMAP_RUN"), reads=[("act", i, i + 1)]))
     with pytest.raises(TokenOverflow, match="LOAD could be more than 63 tokens ahead of IFMAP"):
-        synchronise(ops, queue_depth=16)
+        synchronise(ops, queue_depth=64)
 
 
 def test_too_large_a_layer_is_named():

@@ -439,7 +439,7 @@ class _Tile:
     def load_lines(self, until):
         """Load ifmap rows (columns of a single row) up to `until`, if they are not there yet."""
         until = min(until, self.end)
-        if until <= self.loaded:
+        if until <= self.loaded or self.left == self.right:
             return
         shape, done, count = self.low_.shape, self.loaded - self.start, until - self.loaded
         if self.axis:
@@ -455,7 +455,7 @@ class _Tile:
     @property
     def complete(self):
         """Whether all of it has been loaded."""
-        return self.loaded >= self.end
+        return self.loaded >= self.end or self.left == self.right
 
     def load_until(self, y, x):
         """Load what the spans up to (y, x) read."""

@@ -1,5 +1,6 @@
 """Where the parts of concatenated tensors go, and moving bytes through the array: weights of 0 and 1, sums as they are."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,10 @@ from .. import graph as g
 from .convolution import Place
 from .geometry import ConvShape, ceil_div
 
-__all__ = ["Home", "concat_homes", "concat_parts", "pad_shape", "place_of_part", "select_shape"]
+__all__ = [
+    "Home", "concat_homes", "concat_parts", "pad_shape", "place_of_part", "reshape_positions", "select_shape",
+    "selected_words",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +53,11 @@ def concat_parts(graph, node, lanes):
     ]
 
 
-def concat_homes(graph, lanes):
-    """Home by name of every tensor that can be made in its place in a concatenation: no one else wants it."""
+def concat_homes(graph, lanes, *, whole=False):
+    """Home by name of every tensor that can be made in its place in a concatenation: no one else wants it.
+
+    `whole`: the tensor itself is wanted, too, and not only what a table makes of it.
+    """
     homes = {}
     outside = set(graph.outputs)
     for node in graph.nodes:
@@ -60,7 +67,7 @@ def concat_homes(graph, lanes):
             producer = graph.producer(name)
             alone = graph.consumers(name) == [node] and node.inputs.count(name) == 1 and name not in outside
             moves = isinstance(producer, g.Reshape | g.Concat | g.Constant) or _is_identity(graph, producer)
-            if producer is not None and alone and not moves:
+            if producer is not None and alone and not moves and not (whole and home.table is not None):
                 homes[name] = home
     return homes
 
@@ -73,21 +80,47 @@ def _is_identity(graph, node):
 
 
 def place_of_part(place, offset, pitch):
-    """The place of a part in the place of the whole: the buffer if the whole is there, else memory."""
-    if place.act is not None:
-        return Place(place.act + offset, None, pitch)
-    return Place(None, place.dram + offset, pitch)
+    """The place of a part in the place of the whole."""
+    act, dram = (None if at is None else at + offset for at in (place.act, place.dram))
+    return Place(act, dram, pitch)
+
+
+def selected_words(positions, lanes):
+    """The input words that are the output's words, if channels `positions` are whole words, else None."""
+    words = []
+    for at in range(0, len(positions), lanes):
+        first = positions[at]
+        taken = positions[at : at + lanes]
+        if first % lanes or not np.array_equal(taken, np.arange(first, first + len(taken))):
+            return None
+        words.append(int(first) // lanes)
+    return words
 
 
 def select_shape(layout, channels, positions, lanes):
-    """(ConvShape, weights) of a 1x1 convolution whose output channel m is input channel positions[m]."""
+    """(ConvShape, weights) of a 1x1 convolution whose output channel m is input channel positions[m], or 0 if that is -1."""
     n, h, w, _ = layout
     words, made = ceil_div(channels, lanes), ceil_div(len(positions), lanes)
     weights = np.zeros((1, made * lanes, 1, 1, channels), np.int8)
-    weights[0, np.arange(len(positions)), 0, 0, positions] = 1
+    taken = np.flatnonzero(np.asarray(positions) >= 0)
+    weights[0, taken, 0, 0, np.asarray(positions)[taken]] = 1
     pixels = n * h * w
     shape = ConvShape(1, 1, pixels, 1, pixels, 1, 1, (1, 1), (1, 1), (0, 0), 1, words, made, channels, False, False)
     return shape, weights
+
+
+def reshape_positions(channels, made, lanes):
+    """How pixels of `made` channels are cut from pixels of `channels`: (pixels taken together, positions).
+
+    So many pixels, side by side with their padded words, are a whole number of the new ones; entry i of positions says
+    which of their bytes is byte i of the new pixels' words, or -1.
+    """
+    together = math.lcm(channels, made)
+    element = np.arange(together)
+    taken = element // channels * ceil_div(channels, lanes) * lanes + element % channels
+    positions = np.full((together // made, ceil_div(made, lanes) * lanes), -1)
+    positions[:, :made] = taken.reshape(-1, made)
+    return together // channels, positions.reshape(-1)
 
 
 def pad_shape(layout, made, padding, lanes):

@@ -195,12 +195,17 @@ def _patches(shape, limit, y_groups, x_groups):
 
 
 def band(shape, spans, axis):
-    """First and last + 1 ifmap row (axis 0) or column (axis 1) that the output spans read, inside the ifmap."""
+    """First and last + 1 ifmap row (axis 0) or column (axis 1) that the output spans read, inside the ifmap.
+
+    They are equal if the spans' windows are all padding.
+    """
+    size = (shape.h, shape.w)[axis]
     reach = ((shape.r, shape.s)[axis] - 1) * shape.dilation[axis] + 1
     low = spans[0].start * shape.stride[axis] - shape.pad[axis]
     last = max(span.start + span.size for span in spans) - 1
     high = last * shape.stride[axis] - shape.pad[axis] + reach
-    return max(low, 0), min(high, (shape.h, shape.w)[axis])
+    low = min(max(low, 0), size)
+    return low, max(min(high, size), low)
 
 
 def _tile_words(shape, mapping, rows, columns, config):

@@ -11,7 +11,7 @@ from ..golden.requantise import encode_params, quantise_multiplier_average
 from .builder import Builder
 from .convolution import ConvJob, Place, PostSettings, lower_convolution
 from .geometry import ConvShape, ceil_div
-from .layout import concat_homes, concat_parts, pad_shape, place_of_part, select_shape
+from .layout import concat_homes, concat_parts, pad_shape, place_of_part, reshape_positions, select_shape, selected_words
 from .mapping import MappingError, Memory, find_mapping
 from .program import ALIGN, Layer, Program, TensorPlace, pack
 from .tokens import synchronise
@@ -21,6 +21,9 @@ from .vector import VectorError, VectorJob, lower_vector
 __all__ = ["CompileError", "compile_graph", "conv_shape"]
 
 MAX_IMAGE = 1 << 31  # bytes: what 32-bit word addresses and common boards can hold
+MAX_SELECTION = 1 << 24  # weights of 0 and 1 that move the elements of a tensor
+MAX_WINDOW = 1 << 14  # pixels of which the vector unit makes exact sums
+BYPASS = PostSettings(PostMode.BYPASS, 0, -128, 127)  # bytes as they are
 
 
 class CompileError(ValueError):
@@ -171,7 +174,7 @@ class _Compiler:
             for name in node.inputs:
                 last[name] = number
         outside = set(graph.outputs)
-        self.homes = concat_homes(graph, self.config.lanes)
+        self.homes = concat_homes(graph, self.config.lanes, whole=self.keep_all)
         for number, node in reversed(list(enumerate(graph.nodes))):
             if isinstance(node, g.Reshape | g.Select):  # what an alias stands for lives as long as it, and leaves with it
                 last[node.inputs[0]] = max(last[node.inputs[0]], last.get(node.output, number))
@@ -215,8 +218,12 @@ class _Compiler:
         if lower is None:
             raise CompileError(f"node {node.name!r}: no lowering of {kind}")
         layout = self.layout_of(node)
-        mapping, estimate = lower(node, layout)
-        self.layers.append(Layer(node.name, kind, self.graph.macs(node), mapping, estimate))
+        self.lowered(node, layout, lower(node, layout))
+
+    def lowered(self, node, layout, done):
+        """Note what the lowering of a node returned, and store the result if it is wanted in memory, too."""
+        mapping, estimate = done
+        self.layers.append(Layer(node.name, type(node).__name__, self.graph.macs(node), mapping, estimate))
         self.b.layer += 1
         place = self.values[node.output].place
         if place.act is not None and place.dram is not None and node.output not in self.homes:
@@ -238,26 +245,39 @@ class _Compiler:
         return a[3] == b[3] or not (a[3] % self.config.lanes or b[3] % self.config.lanes)
 
     def layout_of(self, node):
-        """Layout of the node's result; refuses an input that a reshape has left in the words of another shape.
+        """Layout of the node's result.
 
-        Words hold channels, so a reshape that cuts them anew does not move anything: the tensor keeps the layout that it
-        had.  Fully connected layers and tables take it as it is, others need the pixels that the graph sees.
+        Words hold channels, so a reshape that cuts them anew does not move anything at first: the tensor keeps the layout
+        that it had.  Fully connected layers, tables and element-wise nodes take it as it is; for others it is moved into
+        the pixels that the graph sees.
         """
         layouts = [self.values[name].layout for name in node.inputs]
-        if isinstance(node, g.Table | g.Elementwise):
-            if any(layout != layouts[0] for layout in layouts):
-                self.refuse(node, layouts)
+        anywhere = isinstance(node, g.Table | g.Elementwise) and node.output not in self.homes
+        if anywhere and all(layout == layouts[0] for layout in layouts):
             return layouts[0]
-        seen = [nhwc(self.graph.tensors[name].shape) for name in node.inputs]
-        if not isinstance(node, g.FullyConnected) and layouts != seen:
-            self.refuse(node, layouts)
+        if not isinstance(node, g.FullyConnected):
+            for name in dict.fromkeys(node.inputs):
+                if self.values[name].layout != nhwc(self.graph.tensors[name].shape):
+                    self.cut_anew(node, name)
         return nhwc(self.graph.tensors[node.output].shape)
 
-    def refuse(self, node, layouts):
-        raise CompileError(
-            f"node {node.name!r}: its inputs lie in memory as {', '.join(map(str, layouts))}, since a reshape before it "
-            f"changes the number of channels; that works if both numbers are multiples of lanes ({self.config.lanes})"
-        )
+    def cut_anew(self, node, name):
+        """Move a tensor, which a reshape has left in the words of another shape, into words of its own; `node` wants it."""
+        source, layout, lanes = self.values[name], nhwc(self.graph.tensors[name].shape), self.config.lanes
+        together, positions = reshape_positions(source.layout[3], layout[3], lanes)
+        channels = together * ceil_div(source.layout[3], lanes) * lanes
+        if len(positions) * channels > MAX_SELECTION:
+            raise CompileError(
+                f"node {node.name!r}: its input {name!r} lies in memory as {source.layout}, since a reshape makes it "
+                f"{layout}; that works if both numbers of channels are multiples of lanes ({lanes}), or if blocks of as many "
+                f"elements as their least common multiple are not more than a few thousand"
+            )
+        pixels = source.layout[0] * source.layout[1] * source.layout[2] // together
+        made_by = self.graph.producer(name)
+        wide = replace(source, layout=(1, 1, pixels, channels))
+        done = self.select(made_by, layout, wide, channels, positions)
+        self.aliases.discard(name)
+        self.lowered(made_by, layout, done)
 
     def targets(self, node, layout):
         """Places for the node's result worth trying, best first: in the buffer, then in memory."""
@@ -372,28 +392,33 @@ class _Compiler:
         values = [self.values[name] for name in names]
         post = self.through_home(node, post)
         n, h, w, c = values[0].layout
+        words = ceil_div(c, self.config.lanes)
         if is_flat(more):  # every word for itself
-            n, h, w = 1, *self.flat(n * h, w, ceil_div(c, self.config.lanes), len(values))
+            n, (h, w, words) = 1, self.flat(n * h, w, words, len(values), cut=node.output not in self.homes)
             e, f = h, w
         else:
             e, f = layout[1:3]
 
         def attempt(place, room):
             job = VectorJob(
-                source, tuple(v.place for v in values), place, n, h, w, ceil_div(c, self.config.lanes), e, f, post, room,
-                **more,
+                source, tuple(v.place for v in values), place, n, h, w, words, e, f, post, room, **more
             )  # fmt: skip
             lower_vector(self.b, job)
             return "vector unit", 0
 
         return self.settle(node, layout, attempt)
 
-    def flat(self, rows, pixels, words, tensors):
-        """(rows, pixels of a row) of a tensor whose pixels are independent: shorter rows where one would not fit."""
+    def flat(self, rows, pixels, words, tensors, *, cut=False):
+        """(rows, pixels of a row, words of a pixel) of a tensor whose pixels are independent: rows that surely fit.
+
+        `cut`: the words of a pixel are independent, too.
+        """
         room = max(size for _, size in self.gaps()) // 2 - (tensors + 1) * self.step
         if (tensors + 1) * pixels * (words + self.step) <= room:
-            return rows, pixels
-        return rows * pixels, 1
+            return rows, pixels, words
+        if (tensors + 1) * (words + self.step) <= room or not cut:
+            return rows * pixels, 1, words
+        return rows * pixels * words, 1, 1
 
     # What only moves -----------------------------------------------------------------------------------------------------
 
@@ -402,9 +427,29 @@ class _Compiler:
         return self.select(node, layout, source, source.layout[3], node.channels)
 
     def select(self, node, layout, source, channels, positions):
-        """Channels `positions` of a tensor of so many, through the array: weights of 0 and 1, sums as they are."""
+        """Channels `positions` of a tensor of so many.
+
+        Whole words are copied; others go through the array: weights of 0 and 1, sums as they are.
+        """
+        words = selected_words(positions, self.config.lanes)
+        if words is not None:
+            return self.select_words(node, layout, source, channels, words)
         shape, weights = select_shape(source.layout, channels, positions, self.config.lanes)
         return self.moved(node, layout, source, shape, weights, 0)
+
+    def select_words(self, node, layout, source, channels, words):
+        """Whole words of every pixel: pixels are rows here, and their words are picked as columns."""
+        pixels = source.layout[0] * source.layout[1] * source.layout[2]
+        post = self.through_home(node, BYPASS)
+
+        def attempt(place, room):
+            lower_resize(self.b, ResizeJob(
+                (1, pixels, ceil_div(channels, self.config.lanes), 1), range(pixels), words, source.place,
+                replace(place, pitch=0), post, room, place.pitch,
+            ))  # fmt: skip
+            return "vector unit", 0
+
+        return self.settle(node, layout, attempt)
 
     def lower_pad(self, node, layout):
         source = self.values[node.inputs[0]]
@@ -414,15 +459,17 @@ class _Compiler:
     def moved(self, node, layout, source, shape, weights, pad):
         """Bytes through the array as they are."""
         params = np.zeros((shape.units, weights.shape[1], 4), np.uint32)
-        post = self.through_home(node, PostSettings(PostMode.BYPASS, 0, -128, 127, None))
+        post = self.through_home(node, BYPASS)
         return self.array(node, layout, source, shape, weights[None], params, post, pad)
 
     def lower_resize(self, node, layout):
         source = self.values[node.inputs[0]]
-        post = self.through_home(node, PostSettings(PostMode.BYPASS, 0, -128, 127, None))
+        n, h, w, c = source.layout
+        inside = (n, h, w, ceil_div(c, self.config.lanes))
+        post = self.through_home(node, BYPASS)
 
         def attempt(place, room):
-            lower_resize(self.b, ResizeJob(source.layout, node.rows, node.columns, source.place, place, post, room))
+            lower_resize(self.b, ResizeJob(inside, node.rows, node.columns, source.place, place, post, room))
             return "vector unit", 0
 
         return self.settle(node, layout, attempt)
@@ -432,25 +479,27 @@ class _Compiler:
         homes = concat_parts(self.graph, node, self.config.lanes)
         parts = self.parts(homes[0])
         for name, home in zip(node.inputs, homes, strict=True):
-            if self.homes.get(name) is not home and name not in self.homes:
-                self.copy(node, name, home, parts)
+            if name not in self.homes:
+                self.copy(name, home, parts)
         if homes[0].name == node.output:
             self.b.mark()
             return "in place", 0
+        if self.keep_all and parts.place.act is not None:
+            self.b.store(parts.place.dram, parts.place.act, self.words(parts.layout))
         lanes = self.config.lanes
         widths = [nhwc(self.graph.tensors[name].shape)[3] for name in node.inputs]
         positions = np.concatenate([home.offset * lanes + np.arange(width) for home, width in zip(homes, widths)])
         return self.select(node, layout, parts, homes[0].layout[3], positions)
 
-    def copy(self, node, name, home, parts):
+    def copy(self, name, home, parts):
         """One input of a concatenation into its place, through its table."""
         value = self.values[name]
         n, h, w, c = value.layout
         words = ceil_div(c, self.config.lanes)
-        rows, pixels = self.flat(n * h, w, words, 1)
+        rows, pixels, words = self.flat(n * h, w, words, 1)
         place = place_of_part(parts.place, home.offset, home.pitch)
         room = max(self.gaps(), key=lambda gap: gap[1])
-        post = PostSettings(PostMode.BYPASS, 0, -128, 127, home.table)
+        post = replace(BYPASS, table=home.table)
         lower_vector(self.b, VectorJob(
             PostSource.MAX, (value.place,), place, 1, rows, pixels, words, rows, pixels, post, room
         ), mark=False)  # fmt: skip
@@ -463,6 +512,11 @@ class _Compiler:
 
     def lower_averagepool(self, node, layout):
         most, lanes = node.window[0] * node.window[1], self.config.lanes
+        if most > MAX_WINDOW:
+            raise CompileError(
+                f"node {node.name!r}: a window of {node.window[0]} x {node.window[1]} pixels; the vector unit adds up to "
+                f"{MAX_WINDOW}"
+            )
         pad = (node.padding[0][0], node.padding[1][0])
         n, h, w, _ = self.values[node.inputs[0]].layout
         whole = not any(pad) and (layout[1] - 1) * node.stride[0] + node.window[0] <= h
@@ -502,7 +556,7 @@ class _Compiler:
         )  # fmt: skip
 
     def lower_table(self, node, layout):
-        post = PostSettings(PostMode.BYPASS, 0, -128, 127, np.asarray(node.table))
+        post = replace(BYPASS, table=np.asarray(node.table))
         return self.vector(node, layout, PostSource.MAX, node.inputs, post)
 
     # End ----------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Lowering of Resize: rows and columns of a tensor, picked by position, through the vector unit."""
+"""Lowering of what picks rows, columns or words of a tensor by position: through the vector unit, box by box."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from .vector import VectorError
 __all__ = ["ResizeJob", "Segment", "lower_resize", "segments"]
 
 _TURNS = 4095  # of one feeder loop
+_WORDS = 65535  # turns of one loop of results
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,16 @@ def segments(positions):
 
 @dataclass(frozen=True, eq=False)
 class ResizeJob:
-    """A Resize: layout of the input, positions of rows and columns, places, settings, free activation memory."""
+    """y[n, e, f] = x[n, rows[e], columns[f]], pixels of some words each.
+
+    Parameters
+    ----------
+    layout : (images, rows, columns, words a pixel) of the input.
+    rows, columns : positions of the result's rows and columns.
+    source, target : Place of each.
+    post : settings; room : first word and words of free activation memory.
+    line : words from one row of the result to the next; 0 if there is nothing between them.
+    """
 
     layout: tuple
     rows: object
@@ -61,85 +71,155 @@ class ResizeJob:
     target: object
     post: object
     room: tuple
+    line: int = 0
 
 
 def lower_resize(builder, job):
-    """Append the operations, band of output rows by band."""
+    """Append the operations, box of the result by box."""
     _Lowering(builder, job).run()
     builder.mark()
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A part of the result: rows from `e`, columns from `f`, and the input's rows and columns that they are."""
+
+    e: int
+    f: int
+    rows: list
+    columns: list
+
+    @property
+    def top(self):
+        return min(self.rows)
+
+    @property
+    def left(self):
+        return min(self.columns)
+
+    @property
+    def height(self):
+        """Input rows from the first that is read to the last."""
+        return max(self.rows) - self.top + 1
+
+    @property
+    def width(self):
+        return max(self.columns) - self.left + 1
+
+    def halves(self):
+        """The box cut between rows, or a single row between columns."""
+        if len(self.rows) > 1:
+            half = ceil_div(len(self.rows), 2)
+            return (
+                _Box(self.e, self.f, self.rows[:half], self.columns),
+                _Box(self.e + half, self.f, self.rows[half:], self.columns),
+            )
+        half = ceil_div(len(self.columns), 2)
+        return (
+            _Box(self.e, self.f, self.rows, self.columns[:half]),
+            _Box(self.e, self.f + half, self.rows, self.columns[half:]),
+        )
 
 
 class _Lowering:
     def __init__(self, builder, job):
         self.b, self.job, self.config = builder, job, builder.config
         self.beat = self.config.dram_words
-        self.n, self.h, self.w, channels = job.layout
-        self.words = ceil_div(channels, self.config.lanes)
+        self.n, self.h, self.w, self.words = job.layout
         self.e, self.f = len(job.rows), len(job.columns)
-        self.line = self.w * self.words
+        self.in_line = self.w * self.words
         self.pitch = job.target.pitch or self.words
-        self.pixel = self.words + (self.pitch - self.words) % self.beat
+        self.out_line = job.line or self.f * self.pitch
+        # In a box, too, a pixel and a row keep their places in a beat of the memory.
+        self.pixel = self.pitch if job.target.act is not None else self.same_place(self.words, self.pitch)
         self.half = job.room[1] // 2 // self.beat * self.beat
         self.base = ceil_div(job.room[0], self.beat) * self.beat
         if self.words > _TURNS:
             raise VectorError(f"a tensor of {self.words} words a pixel: at most {_TURNS} are possible")
+        self.boxes = self.cut(_Box(0, 0, [int(row) for row in job.rows], [int(column) for column in job.columns]))
 
-    def needed(self, rows):
-        """Words of a band for these output rows."""
+    def same_place(self, words, like):
+        """The smallest pitch of at least `words` that keeps a place in a beat."""
+        return words + (like - words) % self.beat
+
+    def in_pitch(self, box):
+        """Words from one input row to the next while the box is at work."""
+        return self.in_line if self.job.source.act is not None else self.same_place(box.width * self.words, self.in_line)
+
+    def out_pitch(self, box):
+        """Words from one row of the result to the next, there."""
+        whole = self.job.target.act is not None
+        return self.out_line if whole else self.same_place(len(box.columns) * self.pixel, self.out_line)
+
+    def needed(self, box):
+        """Words of activation memory that a box takes beside resident tensors."""
         words = 0
         if self.job.source.act is None:
-            words += (max(rows) - min(rows) + 1) * self.line + self.beat
+            words += box.height * self.in_pitch(box) + 2 * self.beat
         if self.job.target.act is None:
-            words += len(rows) * self.f * self.pixel + self.beat
+            words += len(box.rows) * self.out_pitch(box) + 2 * self.beat
         return words
+
+    def cut(self, box):
+        """The box, or its halves if it does not fit, and theirs."""
+        if self.needed(box) <= self.half and len(box.columns) * self.words <= _WORDS:
+            return [box]
+        if len(box.rows) == len(box.columns) == 1:
+            raise VectorError(
+                f"one pixel of {self.words} words does not fit half of {self.job.room[1]} words of activation memory "
+                "(act_words)"
+            )
+        return [piece for half in box.halves() for piece in self.cut(half)]
 
     def run(self):
         reads = list(self.b.post_set(self.job.post))
-        rows = [int(row) for row in self.job.rows]
-        number = 0
         for n in range(self.n):
-            start = 0
-            while start < self.e:
-                count = self.e - start
-                while count > 1 and self.needed(rows[start : start + count]) > self.half - self.beat:
-                    count = ceil_div(count, 2)
-                band = rows[start : start + count]
-                if self.needed(band) > max(self.half - self.beat, 0) and self.needed(band):
-                    raise VectorError(
-                        f"one row of {self.w} pixels of {self.words} words does not fit half of {self.job.room[1]} words of "
-                        "activation memory (act_words)"
-                    )
-                self.band(number, n, start, band, reads)
-                start += count
-                number += 1
+            for number, box in enumerate(self.boxes):
+                self.box(n, (n * len(self.boxes) + number) % 2, box, reads)
 
-    def band(self, number, n, start, rows, reads):
-        """Load, pick and store some output rows."""
-        job, low, high = self.job, min(rows), max(rows) + 1
-        free = self.base + number % 2 * self.half
-        offset = (n * self.h + low) * self.line
+    def box(self, n, half, box, reads):
+        """Load, pick and store one box."""
+        job, free = self.job, self.base + half * self.half
+        pitch, line = self.in_pitch(box), self.out_pitch(box)
+        offset = (n * self.h + box.top) * self.in_line + box.left * self.words
         if job.source.act is not None:
             source = job.source.act + offset
         else:
             source = free + (job.source.dram + offset - free) % self.beat
-            self.b.load(Space.ACT, job.source.dram + offset, source, (high - low) * self.line)
-            free = ceil_div(source + (high - low) * self.line, self.beat) * self.beat
-        first = (n * self.e + start) * self.f * self.pitch
+            words = box.width * self.words
+            self.b.load(Space.ACT, job.source.dram + offset, source, words, box.height, self.in_line, pitch)
+            free = ceil_div(source + box.height * pitch, self.beat) * self.beat
+        first = (n * self.e + box.e) * self.out_line + box.f * self.pitch
         if job.target.act is not None:
-            out, pixel = job.target.act + first, self.pitch
+            out = job.target.act + first
         else:
-            out, pixel = free + (job.target.dram + first - free) % self.beat, self.pixel
-        downs = segments([row - low for row in rows])
-        if pixel != self.words:  # the results' two loops are the words of a pixel and the pixels
+            out = free + (job.target.dram + first - free) % self.beat
+        downs = segments([row - box.top for row in box.rows])
+        if self.pixel != self.words:  # the results' two loops are the words of a pixel and the pixels
             downs = [row for down in downs for row in _rows(down)]
+        acrosses = segments([column - box.left for column in box.columns])
+        read = ("act", source, source + (box.height - 1) * pitch + box.width * self.words)
         for down in downs:
-            for across in segments(job.columns):
+            for across in acrosses:
                 for again in range(down.repeat):
-                    self.pick(source, out, pixel, down, across, again, (high - low) * self.line, reads)
+                    self.pick(source, pitch, out, line, down, across, again, read, reads)
         if job.target.act is None:
-            self.b.store(job.target.dram + first, out, self.words, len(rows) * self.f, self.pitch, pixel)
+            self.store(job.target.dram + first, out, line, box)
 
-    def pick(self, source, out, pixel, down, across, again, size, reads):
+    def store(self, dram, out, line, box):
+        """The rows of a box to memory."""
+        if self.pixel == self.pitch == self.words:
+            self.b.store(dram, out, len(box.columns) * self.words, len(box.rows), self.out_line, line)
+            return
+        if self.out_line == self.f * self.pitch and len(box.columns) == self.f:
+            self.b.store(dram, out, self.words, len(box.rows) * self.f, self.pitch, self.pixel)
+            return
+        for row in range(len(box.rows)):
+            self.b.store(
+                dram + row * self.out_line, out + row * line, self.words, len(box.columns), self.pitch, self.pixel
+            )
+
+    def pick(self, source, pitch, out, line, down, across, again, read, reads):
         """One run: the rows of a Segment, each repeat of theirs by itself, and the columns of another."""
         levels = [
             (1, (0, 0, 0)),
@@ -147,22 +227,21 @@ class _Lowering:
             (self.words, (1, 0, 0)),
             (across.repeat, (0, 0, 0)),
             (across.count, (across.step * self.words, 0, 0)),
-            (down.count, (down.step * self.line, 0, 0)),
+            (down.count, (down.step * pitch, 0, 0)),
         ]
         set_loops(self.b, levels, padded=False)
         self.b.setting("ifmap", "IFMAP_SET", height=1, width=1, pad=0)
         self.b.emit(
-            "IFMAP_RUN", reads=[("act", source, source + size)],
-            buffer=source + down.first * self.line + across.first * self.words, y=0, x=0, vector=1,
-        )  # fmt: skip
-        line, columns = self.f * pixel, across.count * across.repeat
-        start = out + (down.start + again) * line + across.start * pixel
-        end = start + (down.count - 1) * down.repeat * line + (columns - 1) * pixel + self.words
-        if pixel == self.words:  # a row of the result has no gaps
+            "IFMAP_RUN", reads=[read], buffer=source + down.first * pitch + across.first * self.words, y=0, x=0, vector=1
+        )
+        columns = across.count * across.repeat
+        start = out + (down.start + again) * line + across.start * self.pixel
+        end = start + (down.count - 1) * down.repeat * line + (columns - 1) * self.pixel + self.words
+        if self.pixel == self.words:  # a row of the result has no gaps
             length = columns * self.words
             loop = {"count_x": length, "step_x": 1, "count_y": down.count, "step_y": down.repeat * line - length + 1}
         else:
-            loop = {"count_x": self.words, "step_x": 1, "count_y": columns, "step_y": pixel - self.words + 1}
+            loop = {"count_x": self.words, "step_x": 1, "count_y": columns, "step_y": self.pixel - self.words + 1}
         if loop["count_y"] == 1:
             loop["step_y"] = 0
         self.b.setting("loop", "POST_LOOP", **loop)

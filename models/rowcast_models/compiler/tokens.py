@@ -7,10 +7,13 @@ and not at all if a later one has been waited for already: the n-th wait of a co
 signal of its producer.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from rowcast import isa
 from rowcast.isa import Unit
+
+from .geometry import ceil_div
 
 __all__ = ["Op", "TokenOverflow", "synchronise"]
 
@@ -18,7 +21,16 @@ TOKEN_LIMIT = 63  # a token counter has 6 bits
 
 
 class TokenOverflow(RuntimeError):
-    """A schedule in which a producer could run further ahead of its consumer than a token counter can count."""
+    """A schedule in which a producer could run further ahead of its consumer than a token counter can count.
+
+    Members: units, (producer, consumer).
+    """
+
+    def __init__(self, producer, consumer):
+        super().__init__(
+            f"{Unit(producer).name} could be more than {TOKEN_LIMIT} tokens ahead of {Unit(consumer).name}"
+        )
+        self.units = (producer, consumer)
 
 
 @dataclass
@@ -69,18 +81,58 @@ class _Memory:
 def synchronise(ops, *, queue_depth):
     """Set `wait` and `signal` of the operations' instructions, in place.
 
+    Where more tokens of a kind could be under way than are counted, consumers wait for the end of a few operations of
+    the producer instead of each: for as few as is enough.
+
     Raises
     ------
     TokenOverflow
-        More than 63 tokens of one kind could be under way.
+        More than 63 tokens of one kind could be under way, however few operations get one.
     """
-    memories = {}
-    reached = {}
+    needs = _needs(ops)
+    steps = {}
+    while True:
+        for op in ops:
+            op.instruction.wait = op.instruction.signal = 0
+        _connect(ops, needs, steps)
+        try:
+            _check_counts(ops, queue_depth)
+            return
+        except TokenOverflow as overflow:
+            steps[overflow.units] = 2 * steps.get(overflow.units, 1)
+            if steps[overflow.units] > 2 * len(ops):
+                raise
+
+
+def _connect(ops, needs, steps):
+    """Tokens for what each operation needs: of every `steps`-th operation of a producer, or of its last so far."""
+    reached, made = {}, {}  # made: indices of a unit's operations so far
     for index, op in enumerate(ops):
         unit = op.instruction.unit
         if unit >= isa.TOKEN_UNITS:
             continue
+        for producer, at in needs[index].items():
+            if at <= reached.get((producer, unit), -1):
+                continue
+            step = steps.get((producer, unit), 1)
+            if step > 1:
+                done = made[producer]
+                at = done[min(ceil_div(bisect_left(done, at) + 1, step) * step, len(done)) - 1]
+            reached[producer, unit] = at
+            ops[at].instruction.signal |= 1 << unit
+            op.instruction.wait |= 1 << producer
+        made.setdefault(unit, []).append(index)
+
+
+def _needs(ops):
+    """For each operation the latest one of every other unit that must be complete: {unit: index}."""
+    memories, needs = {}, []
+    for index, op in enumerate(ops):
+        unit = op.instruction.unit
         need = {}
+        needs.append(need)
+        if unit >= isa.TOKEN_UNITS:
+            continue
         for intervals, write in ((op.reads, False), (op.writes, True)):
             for space, low, high in intervals:
                 for access in memories.setdefault(space, _Memory()).hazards(low, high, write=write):
@@ -89,12 +141,7 @@ def synchronise(ops, *, queue_depth):
         for intervals, write in ((op.reads, False), (op.writes, True)):
             for space, low, high in intervals:
                 memories[space].add(_Access(low, high, unit, index), write=write)
-        for producer, at in need.items():
-            if at > reached.get((producer, unit), -1):
-                reached[producer, unit] = at
-                ops[at].instruction.signal |= 1 << unit
-                op.instruction.wait |= 1 << producer
-    _check_counts(ops, queue_depth)
+    return needs
 
 
 def _check_counts(ops, queue_depth):
@@ -115,6 +162,4 @@ def _check_counts(ops, queue_depth):
                 key = (int(unit), consumer)
                 made[key] = made.get(key, 0) + 1
                 if made[key] - taken.get(key, 0) > TOKEN_LIMIT:
-                    raise TokenOverflow(
-                        f"{Unit(unit).name} could be more than {TOKEN_LIMIT} tokens ahead of {Unit(consumer).name}"
-                    )
+                    raise TokenOverflow(unit, Unit(consumer))

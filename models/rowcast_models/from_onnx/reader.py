@@ -194,6 +194,8 @@ class _Reader:
             raise self.problem(node, f"scales of {value!r} must be finite and above 0, not {scales.reshape(-1)[:4].tolist()}")
         if not np.issubdtype(zeros.dtype, np.integer):
             raise self.problem(node, f"zero points of {value!r} must be integers, not {zeros.dtype}")
+        if scales.size == 1 and scales.ndim < 2 and zeros.ndim == 1:
+            scales = np.broadcast_to(scales.reshape(-1), zeros.shape)
         if scales.ndim > 1 or zeros.ndim > 1 or zeros.size not in (1, scales.size):
             raise self.problem(node, f"scale {scales.shape} and zero point {zeros.shape} of {value!r} must be one, or one for each channel")
         if scales.size > 1 and self.folded.shapes[value][axis] != scales.size:

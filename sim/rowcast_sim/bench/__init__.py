@@ -4,8 +4,10 @@ import click
 
 from .area import area
 from .layers import layers
+from .node_tests import node_tests
 from .speed import speed
 from .tiny import tiny
+from .topologies import topologies
 
 __all__ = ["bench"]
 
@@ -19,5 +21,5 @@ def bench():
     """
 
 
-for command in (layers, area, speed, tiny):
+for command in (layers, area, speed, tiny, topologies, node_tests):
     bench.add_command(command)
