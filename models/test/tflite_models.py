@@ -7,17 +7,18 @@ from ai_edge_litert import schema_py_generated as schema
 TYPES = {
     np.dtype(np.int8): schema.TensorType.INT8, np.dtype(np.int32): schema.TensorType.INT32,
     np.dtype(np.float32): schema.TensorType.FLOAT32, np.dtype(np.int64): schema.TensorType.INT64,
+    np.dtype(np.uint8): schema.TensorType.UINT8, np.dtype(np.int16): schema.TensorType.INT16,
 }  # fmt: skip
 MAGIC = b"TFL3"
 # Of operators whose int8 form is not their second version.
-VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "RELU_N1_TO_1": 1, "RESHAPE": 1, "EXPAND_DIMS": 1}
+VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "RELU_N1_TO_1": 1, "RESHAPE": 1, "EXPAND_DIMS": 1, "SQUEEZE": 1}
 
 
 class Writer:
     """Collects tensors and operators; `data` makes the file."""
 
     def __init__(self, rng):
-        self.rng = rng
+        self.rng = rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
         self.tensors, self.buffers, self.operators, self.codes = [], [schema.BufferT()], [], []
 
     def tensor(self, shape, *, scale=None, zero_point=None, dtype=np.int8, data=None, axis=0):
@@ -40,6 +41,32 @@ class Writer:
             made.quantization = quantisation
         self.tensors.append(made)
         return len(self.tensors) - 1
+
+    def filters(self, shape, *, axis=0, per_channel=True, low=-9, high=-5):
+        """Index of a constant tensor of random weights, scales from 2^low to 2^high."""
+        scale = 2.0 ** self.rng.uniform(low, high, shape[axis] if per_channel else 1)
+        return self.tensor(shape, scale=scale, zero_point=0, data=self.rng.integers(-127, 128, shape), axis=axis)
+
+    def numbers(self, values, dtype=np.int32):
+        """Index of a constant tensor of integers."""
+        return self.tensor(np.shape(values), dtype=dtype, data=values)
+
+    def like(self, index, shape, **more):
+        """Index of a new tensor with another's scale and zero point."""
+        return self.tensor(shape, scale=self.scale(index), zero_point=self.zero_point(index), **more)
+
+    def arrays(self, inputs, items):
+        """Random arrays for these tensors, by name; one in four has nothing but the extremes."""
+        arrays = {}
+        for index in inputs:
+            tensor = self.tensors[index]
+            limits = np.iinfo(np.uint8 if tensor.type == schema.TensorType.UINT8 else np.int8)
+            shape = (items * tensor.shape[0], *tensor.shape[1:])
+            array = self.rng.integers(limits.min, limits.max + 1, shape)
+            if self.rng.random() < 0.25:
+                array = self.rng.choice([limits.min, limits.max], shape)
+            arrays[f"t{index}"] = array.astype(limits.dtype)
+        return arrays
 
     def scale(self, index):
         """The first scale of a tensor."""
