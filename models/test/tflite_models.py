@@ -13,6 +13,7 @@ MAGIC = b"TFL3"
 # Of operators whose int8 form is not their second version.
 VERSIONS = {
     "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "RELU_N1_TO_1": 1, "RESHAPE": 1, "PRELU": 1, "HARD_SWISH": 1,
+    "EXPAND_DIMS": 1, "SQUEEZE": 1,
 }  # fmt: skip
 
 
