@@ -176,9 +176,9 @@ class _Reader:
         if parameters is None or parameters.ScaleLength() == 0:
             return None
         length = self.count(parameters.ScaleLength())
-        scale = np.array([parameters.Scale(i) for i in range(length)], np.float32)
+        scale = parameters.ScaleAsNumpy().astype(np.float32)
         zeros = self.count(parameters.ZeroPointLength())
-        zero_point = [parameters.ZeroPoint(i) for i in range(zeros)] or [0]
+        zero_point = parameters.ZeroPointAsNumpy().tolist() if zeros else [0]
         axis = parameters.QuantizedDimension() if length > 1 else 0
         note = lambda text: self.problems.append(Problem(name, "", text))  # noqa: E731
         if not np.all(np.isfinite(scale)) or np.any(scale <= 0):

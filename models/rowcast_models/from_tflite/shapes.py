@@ -177,7 +177,7 @@ _RULES = {
     "AVERAGE_POOL_2D": _pool, "MAX_POOL_2D": _pool, "MEAN": _mean, "CONCATENATION": _concatenation,
     "PAD": _pad, "PADV2": _pad, "RESIZE_NEAREST_NEIGHBOR": _resize, "TRANSPOSE": _transpose, "ARG_MAX": _arg_max,
     **dict.fromkeys(("RESHAPE", "SQUEEZE", "EXPAND_DIMS"), _reshape),
-    **dict.fromkeys(("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM"), _broadcast),
-    **dict.fromkeys(("RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "ELU", "LOGISTIC", "TANH", "SOFTMAX", "QUANTIZE",
-                     "DEQUANTIZE"), _unchanged),
+    **dict.fromkeys(("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "PRELU"), _broadcast),
+    **dict.fromkeys(("RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "HARD_SWISH", "ELU", "LOGISTIC", "TANH", "SOFTMAX",
+                     "QUANTIZE", "DEQUANTIZE"), _unchanged),
 }  # fmt: skip
