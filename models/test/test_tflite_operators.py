@@ -341,22 +341,3 @@ def test_prelu(shape, seed):
     alpha = writer.tensor(shape, data=rng.integers(-128, 128, shape), scale=0.01)
     writer.operator("PRELU", [x, alpha], [y], None)
     verify(writer, [x], [y], items=9)
-
-
-@pytest.mark.parametrize("alpha", [[1, 1, 6], [1, 1, 1], [6]])
-def test_prelu(alpha):
-    for seed in range(6):
-        writer = Writer(seed)
-        x, y = writer.tensor([1, 4, 5, 6]), writer.tensor([1, 4, 5, 6])
-        slope = writer.tensor(alpha, data=writer.rng.integers(-128, 128, alpha))
-        writer.operator("PRELU", [x, slope], [y])
-        verify(writer, [x], [y])
-
-
-def test_hard_swish():
-    for seed in range(30):
-        writer = Writer(seed)
-        x = writer.tensor([1, 700], scale=2.0 ** writer.rng.uniform(-9, 1))
-        y = writer.tensor([1, 700], scale=writer.scale(x) * 2.0 ** writer.rng.uniform(-6, 4))
-        writer.operator("HARD_SWISH", [x], [y])
-        verify(writer, [x], [y], items=2)
