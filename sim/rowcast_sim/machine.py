@@ -59,10 +59,11 @@ class RtlBackend:
         empty = LayerCycles(dict.fromkeys(CAUSES, 0), 0, 0)
         layers = [result.layers.get(i, empty) for i in range(len(program.layers) + 1)]
         last = layers.pop()  # after the last mark: stores that end the run
-        layers[-1] = LayerCycles(
-            {cause: layers[-1].causes[cause] + last.causes[cause] for cause in CAUSES},
-            layers[-1].read_beats + last.read_beats, layers[-1].write_beats + last.write_beats,
-        )  # fmt: skip
+        if layers:  # not of a network of names and constants alone
+            layers[-1] = LayerCycles(
+                {cause: layers[-1].causes[cause] + last.causes[cause] for cause in CAUSES},
+                layers[-1].read_beats + last.read_beats, layers[-1].write_beats + last.write_beats,
+            )  # fmt: skip
         return Run(tensors, {name: result.counters[name] for name in COUNTERS}, layers)
 
 

@@ -13,9 +13,10 @@ from .convolution import ConvJob, Place, PostSettings, lower_convolution
 from .geometry import ConvShape, ceil_div
 from .layout import concat_homes, concat_parts, pad_shape, place_of_part, reshape_positions, select_shape, selected_words
 from .mapping import MappingError, Memory, find_mapping
+from .padding import fold_padding
 from .program import ALIGN, Layer, Program, TensorPlace, pack
-from .tokens import synchronise
 from .resize import ResizeJob, lower_resize
+from .tokens import synchronise
 from .vector import VectorError, VectorJob, lower_vector
 
 __all__ = ["CompileError", "compile_graph", "conv_shape"]
@@ -45,6 +46,7 @@ def compile_graph(graph, config, *, memory=None, keep_all=False, progress=None):
     CompileError
         A node that does not fit, or an image too large.
     """
+    graph = fold_padding(graph, keep_all=keep_all)
     excluded = set()
     while True:
         compiler = _Compiler(graph, config, memory or Memory(), keep_all, progress, excluded)
@@ -518,7 +520,7 @@ class _Compiler:
                 f"{MAX_WINDOW}"
             )
         pad = (node.padding[0][0], node.padding[1][0])
-        n, h, w, _ = self.values[node.inputs[0]].layout
+        _, h, w, _ = self.values[node.inputs[0]].layout
         whole = not any(pad) and (layout[1] - 1) * node.stride[0] + node.window[0] <= h
         whole = whole and (layout[2] - 1) * node.stride[1] + node.window[1] <= w
         counts = [most] if whole else list(range(1, most + 1))
