@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rowcast_models import graph as g
+from rowcast_models.golden.evaluate import evaluate
 
 
 def post(entries=1, **more):
@@ -32,6 +33,10 @@ def pool(kind=g.MaxPool, **more):
     return kind(**{"name": "p", "inputs": ("x",), "output": "y", "window": (3, 3), "stride": (2, 2), **more})
 
 
+def moves(kind, **more):
+    return kind(**{"name": "m", "inputs": ("x",), "output": "y", **more})
+
+
 def test_doctest():
     assert doctest.testmod(g).failed == 0
 
@@ -49,6 +54,13 @@ def test_doctest():
         (g.Reshape(name="r", inputs=("x",), output="y", shape=(1, 2, 30)), [(2, 3, 4, 5)], (2, 1, 2, 30), 0),
         (g.Concat(name="k", inputs=("x", "z"), output="y"), [(1, 2, 2, 3), (1, 2, 2, 5)], (1, 2, 2, 8), 0),
         (g.Table(name="t", inputs=("x",), output="y", table=np.zeros(256)), [(1, 9)], (1, 9), 0),
+        (g.Concat(name="k", inputs=("x", "z", "x"), output="y"), [(2, 3), (2, 5)], (2, 11), 0),
+        (moves(g.Select, channels=[3, 0, 3]), [(2, 3, 5, 4)], (2, 3, 5, 3), 0),
+        (moves(g.Select, channels=[1]), [(2, 4)], (2, 1), 0),
+        (moves(g.Pad, padding=((1, 2), (0, 3)), value=-128), [(2, 3, 5, 4)], (2, 6, 8, 4), 0),
+        (moves(g.Resize, rows=[2, 2], columns=[0, 4, 4, 1]), [(2, 3, 5, 4)], (2, 2, 4, 4), 0),
+        (moves(g.Constant, inputs=(), values=np.full((1, 2, 3, 4), 9)), [(1, 2, 3, 4)], (1, 2, 3, 4), 0),
+        (moves(g.Constant, inputs=(), values=np.full((2, 5), 9)), [(2, 5)], (2, 5), 0),
         (
             g.FullyConnected(
                 name="f", inputs=("x",), output="y", weights=np.zeros((7, 12)), bias=np.zeros(7), post=post(7)
@@ -61,7 +73,8 @@ def test_shape_and_macs(node, shapes, expected, macs):
     made = graph(node, *shapes)
     assert made.tensors["y"].shape == expected
     assert made.macs(node) == made.macs() == macs
-    assert made.producer("y") is node and made.producer("x") is None and made.consumers("x") == [node]
+    assert made.producer("y") is node and made.producer("x") is None
+    assert made.consumers("x") == ([node] if node.inputs else [])
 
 
 def test_arrays_are_frozen_copies():
@@ -127,6 +140,22 @@ def test_arrays_are_frozen_copies():
             r"one shape, not 'x' \(1, 2\) and 'z' \(1, 3\)",
         ),
         (lambda: graph(g.Concat(name="k", inputs="xz", output="y"), (1, 2, 2, 3), (1, 2, 1, 3)), "for the channels"),
+        (lambda: g.Concat(name="k", inputs="xz", output="y", tables=(None,)), "an entry for each of 2 inputs, not 1"),
+        (lambda: g.Concat(name="k", inputs="x", output="y", tables=(np.zeros(9),)), "a table must have 256 entries"),
+        (lambda: g.Concat(name="k", inputs=(), output="y"), "an entry for each of 0 inputs, not 0"),
+        (lambda: moves(g.Select, channels=[0, -1]), r"channels must be positions from 0, not \[0, -1\]"),
+        (lambda: moves(g.Select, channels=[]), r"channels must be positions from 0, not \[\]"),
+        (lambda: moves(g.Select, channels=[0.5]), "channels must fit int64"),
+        (lambda: graph(moves(g.Select, channels=[4]), (1, 2, 2, 4)), r"below 4 for input 'x' \(1, 2, 2, 4\), not 4"),
+        (lambda: moves(g.Pad, padding=((0, 1), (-1, 0)), value=0), r"padding must be .* from 0"),
+        (lambda: moves(g.Pad, padding=((0, 1), (1, 0)), value=128), "value must be from -128 to 127, not 128"),
+        (lambda: graph(moves(g.Pad, padding=((0, 1), (1, 0)), value=1), (1, 4)), r"'x' must be \(N, H, W, C\)"),
+        (lambda: graph(moves(g.Resize, rows=[2], columns=[0]), (1, 2, 9, 4)), "rows must be below 2 for input 'x'"),
+        (lambda: graph(moves(g.Resize, rows=[1], columns=[9]), (1, 2, 9, 4)), "columns must be below 9 for input 'x'"),
+        (lambda: moves(g.Constant, inputs=(), values=np.zeros((2, 3, 4))), r"values must be .* not \(2, 3, 4\)"),
+        (lambda: moves(g.Constant, inputs=(), values=[[1, 2], [1, 3]]), "values must be equal for every batch item"),
+        (lambda: moves(g.Constant, inputs=(), values=[[128]]), r"values must fit int8, not 128\.\.128"),
+        (lambda: moves(g.Constant, values=[[1]]), r"inputs must name 0 tensors, not \('x',\)"),
         (lambda: graph(g.Reshape(name="r", inputs="x", output="y", shape=(3,)), (1, 4)), "the 4 elements of 'x'"),
         (lambda: graph(conv(), (1, 8, 8, 4), shape=(1, 6, 6, 9)), r"'y' with shape \(1, 6, 6, 8\), not \(1, 6, 6, 9\)"),
         (lambda: graph(conv(inputs=("q",)), (1, 8, 8, 4)), "node 'c' takes 'q', which nothing before it makes"),
@@ -155,3 +184,28 @@ def test_two_of_a_name():
         g.Graph(name="t", tensors=[g.Tensor("x", (1, 2)), g.Tensor("y")], inputs="x", outputs="y", nodes=(node, node))
     with pytest.raises(g.GraphError, match="tensor 'y' is neither an input nor made"):
         g.Graph(name="t", tensors=[g.Tensor("x", (1, 2)), g.Tensor("y")], inputs="x", outputs="x", nodes=())
+
+
+def test_what_moved_elements_are():
+    """Written from the nodes' definitions, element by element."""
+    x = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).astype(np.int8)
+    table = np.arange(-128, 128)[::-1]
+    nodes = (
+        moves(g.Select, name="s", output="s", channels=[4, 0, 4]),
+        moves(g.Resize, name="r", output="r", rows=[2, 0], columns=[1, 1, 3]),
+        moves(g.Pad, name="p", output="p", padding=((1, 0), (0, 2)), value=-7),
+        moves(g.Concat, name="k", output="k", inputs=("x", "s", "x"), tables=(None, table, None)),
+        moves(g.Constant, name="c", output="c", inputs=(), values=np.full((1, 2), 5)),
+    )
+    tensors = [g.Tensor("x", x.shape), *(g.Tensor(node.output) for node in nodes)]
+    outputs = [node.output for node in nodes]
+    made = evaluate(g.Graph(name="m", tensors=tensors, inputs=("x",), outputs=outputs, nodes=nodes), {"x": x})
+    for n, h, w in np.ndindex(2, 3, 4):
+        assert [*made["s"][n, h, w]] == [x[n, h, w, 4], x[n, h, w, 0], x[n, h, w, 4]]
+        assert [*made["k"][n, h, w]] == [*x[n, h, w], *(-1 - made["s"][n, h, w]), *x[n, h, w]]
+    for n, e, f in np.ndindex(2, 2, 3):
+        assert [*made["r"][n, e, f]] == [*x[n, (2, 0)[e], (1, 1, 3)[f]]]
+    for n, e, f in np.ndindex(2, 4, 6):
+        inside = e >= 1 and f < 4
+        assert [*made["p"][n, e, f]] == ([*x[n, e - 1, f]] if inside else [-7] * 5)
+    assert made["c"].tolist() == [[5, 5]] * 2
