@@ -9,8 +9,9 @@ __all__ = ["Fused", "fuse", "raise_quantisation"]
 
 # Operators of one input that may stand between the operator and QuantizeLinear.
 UNARY = (
-    "Abs", "Ceil", "Clip", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish", "Neg",
-    "Relu", "Round", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu",
+    "Abs", "Ceil", "Celu", "Clip", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Log",
+    "Mish", "Neg", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Softplus", "Softsign", "Sqrt", "Tanh",
+    "ThresholdedRelu",
 )  # fmt: skip
 
 # Operators that give the same bytes before and after quantisation: they move elements, or keep their order.

@@ -226,6 +226,7 @@ class _Reader:
         made = self.quantisation(fused.quantise, names, 1, 2, self.axis(fused.quantise, output), output)
         if self.folded.dtypes[output].itemsize != 1:
             raise self.problem(fused.quantise, f"makes {self.folded.dtypes[output]}; int8 and uint8 can be used")
+        attributes["output_dtype"] = self.folded.dtypes[output].name
         self.add(kind, node, inputs, [output], attributes, meanings, [made])
 
     def unary(self, node):

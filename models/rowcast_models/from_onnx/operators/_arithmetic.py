@@ -6,8 +6,8 @@ from ... import graph as g
 from ...golden.requantise import quantise_multiplier_onnx
 
 __all__ = [
-    "bytes_quantised", "centred_weights", "clamp", "combined_scale", "constant", "dequantise", "limits_of", "quantise",
-    "requantisation", "requantised", "zero_point",
+    "bytes_quantised", "centred_weights", "clamp", "combined_scale", "constant", "dequantise", "is_fused", "limits_of",
+    "output_dtype", "quantise", "requantisation", "requantised", "zero_point",
 ]  # fmt: skip
 
 
@@ -41,15 +41,26 @@ def dequantise(x, quantisation):
 
 
 def quantise(x, quantisation, dtype):
-    """clamp(rint(x / s) + z) of float32 values: a division, not a product with 1 / s."""
+    """clamp(rint(x / s) + z) of float32 values: a division, not a product with 1 / s.  What is no number is the lowest
+    byte, as the vector instructions' maximum has it."""
     shape = [1] * np.ndim(x)
     if not quantisation.per_tensor:
         shape[quantisation.axis] = -1
     limits = np.iinfo(dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = np.rint(np.asarray(x, np.float32) / quantisation.scale.reshape(shape)).astype(np.float64)
-    made = np.clip(scaled + quantisation.zero_point.reshape(shape), limits.min, limits.max)
+    made = np.fmin(np.fmax(scaled + quantisation.zero_point.reshape(shape), limits.min), limits.max)
     return made.astype(dtype)
+
+
+def is_fused(op):
+    """Whether the operator was float, between DequantizeLinear and QuantizeLinear."""
+    return "output_dtype" in op.attributes
+
+
+def output_dtype(op, dtype):
+    """numpy type of output 0 of a fused operator; others have that of their input."""
+    return np.dtype(op.attributes.get("output_dtype", dtype))
 
 
 def limits_of(op, dtype):

@@ -4,4 +4,4 @@ from . import _unary
 
 __all__ = ["OPERATOR"]
 
-OPERATOR = _unary.kind("QLinearSigmoid", source="ONNX Runtime")
+OPERATOR = _unary.kind("QLinearSigmoid")

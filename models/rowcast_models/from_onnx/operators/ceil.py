@@ -1,0 +1,7 @@
+"""Ceil."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("Ceil")

@@ -1,0 +1,7 @@
+"""Celu."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("Celu")

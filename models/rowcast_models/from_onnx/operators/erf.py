@@ -1,0 +1,7 @@
+"""Erf."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("Erf", share=_unary.CLOSE)

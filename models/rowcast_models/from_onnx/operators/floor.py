@@ -1,0 +1,7 @@
+"""Floor."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("Floor")

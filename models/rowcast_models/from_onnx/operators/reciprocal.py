@@ -1,0 +1,7 @@
+"""Reciprocal."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("Reciprocal")

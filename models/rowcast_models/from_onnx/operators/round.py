@@ -1,0 +1,7 @@
+"""Round."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("Round")

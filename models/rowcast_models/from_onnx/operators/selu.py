@@ -1,0 +1,7 @@
+"""Selu."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("Selu")

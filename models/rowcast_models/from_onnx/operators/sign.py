@@ -1,0 +1,7 @@
+"""Sign."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("Sign")

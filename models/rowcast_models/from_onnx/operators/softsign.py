@@ -1,0 +1,7 @@
+"""Softsign."""
+
+from . import _unary
+
+__all__ = ["OPERATOR"]
+
+OPERATOR = _unary.kind("Softsign")
