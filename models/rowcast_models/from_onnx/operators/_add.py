@@ -32,17 +32,25 @@ def replaced(op, *parts):
     return True
 
 
-def _ratios(op):
-    a, b = op.input_quantisation
-    output = op.output_quantisation[0].scale[0]
-    return a.scale[0] / output, b.scale[0] / output
+def _swapped(a, b):
+    """Whether the runtime adds b and a, as its kernel wants the operand that is one value for a whole row second.
+
+    a, b : shapes.
+    """
+    rank = max(len(a), len(b))
+    a, b = ((1,) * (rank - len(shape)) + tuple(shape) for shape in (a, b))
+    last = next(((m, n) for m, n in zip(a[::-1], b[::-1]) if (m, n) != (1, 1)), (1, 1))
+    return last[0] == 1 < last[1]
 
 
-def _inner(op, b):
-    """float32 `fma(b, rb, zc - fma(ra, za, rb * zb))`."""
-    ra, rb = _ratios(op)
-    za, zb, zc = (zero_point(q) for q in (*op.input_quantisation, op.output_quantisation[0]))
-    return fma(b.astype(np.float32), rb, np.float32(zc) - fma(za, ra, rb * np.float32(zb)))
+def _terms(op, swapped):
+    """(ratio of the first operand, function that gives the rest of the second) of the kernel; both of float32."""
+    first, second = op.input_quantisation[::-1] if swapped else op.input_quantisation
+    output = op.output_quantisation[0]
+    ra, rb = first.scale[0] / output.scale[0], second.scale[0] / output.scale[0]
+    za, zb, zc = (zero_point(q) for q in (first, second, output))
+    constant = np.float32(zc) - fma(za, ra, rb * np.float32(zb))
+    return ra, lambda b: fma(b.astype(np.float32), rb, constant)
 
 
 def golden(op, a, b):
@@ -51,10 +59,14 @@ def golden(op, a, b):
 
     a, b : int8 or uint8, shapes that numpy broadcasts; or one is float32.
     """
-    if not replaced(op, a, b):
-        return golden_float(op, a, b)
-    made = np.rint(fma(a.astype(np.float32), _ratios(op)[0], _inner(op, b)))
-    return (np.clip(made.astype(np.float64), *limits_of(op, a.dtype)).astype(a.dtype),)
+    return (_added(op, a, b, _swapped(a.shape, b.shape)) if replaced(op, a, b) else golden_float(op, a, b)[0],)
+
+
+def _added(op, a, b, swapped):
+    ratio, rest = _terms(op, swapped)
+    first, second = (b, a) if swapped else (a, b)
+    made = np.rint(fma(first.astype(np.float32), ratio, rest(second)))
+    return np.clip(made.astype(np.float64), *limits_of(op, a.dtype)).astype(a.dtype)
 
 
 def golden_float(op, *parts, sign=1):
@@ -70,28 +82,26 @@ def golden_float(op, *parts, sign=1):
     return (np.clip(quantise(total, op.output_quantisation[0], dtype), *limits_of(op, dtype)).astype(dtype),)
 
 
-def _is_bytes(op, build):
-    dtypes = [build.value(name).dtype for name in op.inputs]
-    return replaced(op, *(np.zeros(1, dtype) for dtype in dtypes))
-
-
 def lower(op, build, *, sign=1, function=None):
     """An Elementwise whose tables hold the operands in fixed point, in steps of the output; mode "onnx" rounds their sum to
     float32, as the second fused multiply-add does."""
-    function = function or golden
-    if lower_with_constant(op, build, lambda a, b: function(op, a, b)[0]):
+    given = function or golden
+    if lower_with_constant(op, build, lambda a, b: given(op, a, b)[0]):
         return
     for quantisation in (*op.input_quantisation, op.output_quantisation[0]):
         bytes_quantised(op, quantisation, "every operand")
+    values = [build.value(name) for name in op.inputs]
     a, b = (np.arange(-128, 128) - build.offset(name) for name in op.inputs)
     fields = clamp(op, build)
-    if function is golden and _is_bytes(op, build):  # the zero point is in the sum
-        left, right = a * np.float64(_ratios(op)[0]), _inner(op, b).astype(np.float64)
-        fields["zero_point"] = build.offset(op.outputs[0])
-    else:
-        unit = np.float64(op.output_quantisation[0].scale[0])
-        left, right = (
-            dequantise(x, q).astype(np.float64) / unit for x, q in zip((a, b), op.input_quantisation, strict=True)
-        )
-        right = sign * right
-    lower_sum(op, build, pairs(op, build, lambda a, b: function(op, a, b)[0]), left, right, **fields)
+    if function is None and replaced(op, *(np.zeros(1, value.dtype) for value in values)):
+        swapped = _swapped(*(value.shape for value in values))
+        ratio, rest = _terms(op, swapped)
+        left, right = (rest(a), b * np.float64(ratio)) if swapped else (a * np.float64(ratio), rest(b))
+        fields["zero_point"] = build.offset(op.outputs[0])  # the model's is in the sum
+        target = pairs(op, build, lambda a, b: _added(op, a, b, swapped))
+        lower_sum(op, build, target, left.astype(np.float64), right.astype(np.float64), **fields)
+        return
+    unit = np.float64(op.output_quantisation[0].scale[0])
+    left, right = (dequantise(x, q).astype(np.float64) / unit for x, q in zip((a, b), op.input_quantisation, strict=True))
+    target = pairs(op, build, lambda a, b: (function or golden_float)(op, a, b)[0])
+    lower_sum(op, build, target, left, sign * right, **fields)
