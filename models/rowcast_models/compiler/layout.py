@@ -10,7 +10,7 @@ from .convolution import Place
 from .geometry import ConvShape, ceil_div
 
 __all__ = [
-    "Home", "concat_homes", "concat_parts", "pad_shape", "place_of_part", "reshape_positions", "select_shape",
+    "Home", "concat_homes", "concat_parts", "is_identity", "pad_shape", "place_of_part", "reshape_positions", "select_shape",
     "selected_words",
 ]  # fmt: skip
 
@@ -66,14 +66,14 @@ def concat_homes(graph, lanes, *, whole=False):
         for name, home in zip(node.inputs, concat_parts(graph, node, lanes), strict=True):
             producer = graph.producer(name)
             alone = graph.consumers(name) == [node] and node.inputs.count(name) == 1 and name not in outside
-            moves = isinstance(producer, g.Reshape | g.Concat | g.Constant) or _is_identity(graph, producer)
+            moves = isinstance(producer, g.Reshape | g.Concat | g.Constant) or is_identity(graph, producer)
             if producer is not None and alone and not moves and not (whole and home.table is not None):
                 homes[name] = home
     return homes
 
 
-def _is_identity(graph, node):
-    """A Select that is only another name."""
+def is_identity(graph, node):
+    """Whether a node is a Select that is only another name."""
     if not isinstance(node, g.Select):
         return False
     return np.array_equal(node.channels, np.arange(graph.tensors[node.inputs[0]].shape[-1]))

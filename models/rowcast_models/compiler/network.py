@@ -1,9 +1,8 @@
 """A whole graph to a program: which tensors stay in the buffer, which pass through memory, and one lowering a node."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-
 from rowcast.isa import IsaError, PostMode, PostSource
 
 from .. import graph as g
@@ -11,15 +10,25 @@ from ..golden.requantise import encode_params, quantise_multiplier_average
 from .builder import Builder
 from .convolution import ConvJob, Place, PostSettings, lower_convolution
 from .geometry import ConvShape, ceil_div
-from .layout import concat_homes, concat_parts, pad_shape, place_of_part, reshape_positions, select_shape, selected_words
+from .layout import (
+    concat_parts,
+    is_identity,
+    pad_shape,
+    place_of_part,
+    reshape_positions,
+    select_shape,
+    selected_words,
+)
 from .mapping import MappingError, Memory, find_mapping
 from .padding import fold_padding
+from .placement import Placement, Value, nhwc
 from .program import ALIGN, Layer, Program, TensorPlace, pack
 from .resize import ResizeJob, lower_resize
+from .shapes import conv_shape, in_parts
 from .tokens import synchronise
 from .vector import VectorError, VectorJob, lower_vector
 
-__all__ = ["CompileError", "compile_graph", "conv_shape"]
+__all__ = ["CompileError", "compile_graph"]
 
 MAX_IMAGE = 1 << 31  # bytes: what 32-bit word addresses and common boards can hold
 MAX_SELECTION = 1 << 24  # weights of 0 and 1 that move the elements of a tensor
@@ -61,142 +70,30 @@ class _Spill(Exception):
         self.name = name
 
 
-@dataclass
-class _Value:
-    """A tensor while compiling: NHWC layout, its place, and the node after which it is not needed."""
+class _Compiler(Placement):
+    """Goes through the graph node by node; `lower_<kind>` emits a node and returns (mapping in words, estimated cycles)."""
 
-    layout: tuple
-    place: Place
-    last_use: int
-
-
-def conv_shape(node, layout, out_layout, lanes):
-    """(ConvShape, weights int8 [parts, units, out_words x lanes, R, S, channels]) of a Conv."""
-    n, h, w, c = layout
-    _, e, f, m = out_layout
-    weights = np.asarray(node.weights)
-    _, r, s, per_group = weights.shape
-    words_in, words_out = ceil_div(c, lanes), ceil_div(m, lanes)
-    groups = node.groups
-    depthwise = groups == c == m and groups > 1
-    if depthwise:
-        units, in_words, out_words, channels = words_in, 1, 1, 1
-        full = np.zeros((words_in * lanes, r, s, 1), weights.dtype)
-        full[:m] = weights
-    elif groups > 1 and per_group % lanes == 0 and (m // groups) % lanes == 0:
-        units, in_words, out_words, channels = groups, per_group // lanes, m // groups // lanes, per_group
-        full = weights
-    else:
-        units, in_words, out_words, channels = 1, words_in, words_out, c
-        full = np.zeros((words_out * lanes, r, s, c), weights.dtype)
-        each = m // groups
-        for group in range(groups):  # groups that are not whole words become blocks of a dense filter
-            full[group * each : (group + 1) * each, :, :, group * per_group : (group + 1) * per_group] = weights[
-                group * each : (group + 1) * each
-            ]
-    full = full.reshape(units, out_words * lanes, r, s, channels)
-    (top, bottom), (left, right) = node.padding
-    stride, dilation = tuple(node.stride), tuple(node.dilation)
-    if r == s == 1 and stride == (1, 1) and not (top or bottom or left or right):
-        n, h, w, e, f = 1, 1, n * h * w, 1, n * e * f  # every pixel for itself: one long row
-    padded = (
-        top > 0 or left > 0
-        or (e - 1) * stride[0] + (r - 1) * dilation[0] + 1 - top > h
-        or (f - 1) * stride[1] + (s - 1) * dilation[1] + 1 - left > w
-    )  # fmt: skip
-    shape = ConvShape(
-        n, h, w, e, f, r, s, stride, dilation, (top, left), units, in_words, out_words, channels, depthwise, padded
-    )
-    return in_parts(shape, full)
-
-
-def in_parts(shape, weights):
-    """Weights past int8 as sums of int8: the array reads the ifmap once for each part.
-
-    Filters of one column take the parts as columns that all read the same byte; others repeat their chunks.
-    """
-    high, low = int(weights.max()), int(weights.min())
-    count = max(1, ceil_div(high, 127), ceil_div(-low, 128))
-    parts, rest = [], weights.astype(np.int16)
-    for _ in range(count):
-        parts.append(np.clip(rest, -128, 127).astype(np.int8))
-        rest = rest - parts[-1]
-    if count > 1 and shape.s == 1:
-        dilation = (shape.dilation[0], 0)
-        return replace(shape, s=count, dilation=dilation), np.concatenate(parts, axis=3)[None]
-    return replace(shape, parts=count), np.stack(parts)
-
-
-class _Compiler:
     def __init__(self, graph, config, memory, keep_all, progress, excluded):
-        self.graph, self.config, self.memory = graph, config, memory
-        self.keep_all, self.progress, self.excluded = keep_all, progress, excluded
+        super().__init__(graph, config, keep_all=keep_all, excluded=excluded)
+        self.memory, self.progress = memory, progress
         self.b = Builder(config)
-        self.values, self.layers = {}, []
-        self.aliases = set()  # tensors that are others under another name
-        self.top = 1 << 31  # tensors are placed above the constants; the base is settled at the end
-        self.base = self.top
-        self.step = config.dram_words
-
-    # Memory -------------------------------------------------------------------------------------------------------------
-
-    def words(self, layout):
-        """Words of a tensor."""
-        n, h, w, c = layout
-        return n * h * w * ceil_div(c, self.config.lanes)
-
-    def in_memory(self, layout):
-        """Allocate memory for a tensor."""
-        address = self.top
-        self.top += ceil_div(self.words(layout), self.step) * self.step
-        return address
-
-    def gaps(self, extra=()):
-        """Free (first word, words) of the activation memory."""
-        taken = sorted(
-            [(v.place.act, v.place.act + self.words(v.layout)) for v in self.live()] + list(extra)
-        )  # fmt: skip
-        free, at = [], 0
-        for low, high in [*taken, (self.config.act_words, self.config.act_words)]:
-            if low > at:
-                free.append((at, low - at))
-            at = max(at, high)
-        return free or [(0, 0)]
-
-    def live(self):
-        """Resident tensors that are still needed; some are parts of others, or the same under another name."""
-        return [v for v in self.values.values() if v.place.act is not None and v.last_use >= self.number]
+        self.layers = []
 
     # Nodes --------------------------------------------------------------------------------------------------------------
 
     def run(self):
         graph = self.graph
-        last = {}
-        for number, node in enumerate(graph.nodes):
-            for name in node.inputs:
-                last[name] = number
-        outside = set(graph.outputs)
-        self.homes = concat_homes(graph, self.config.lanes, whole=self.keep_all)
-        for number, node in reversed(list(enumerate(graph.nodes))):
-            if isinstance(node, g.Reshape | g.Select):  # what an alias stands for lives as long as it, and leaves with it
-                last[node.inputs[0]] = max(last[node.inputs[0]], last.get(node.output, number))
-                if node.output in outside:
-                    outside.add(node.inputs[0])
-        self.last, self.outside = last, outside
         for name in graph.inputs:
-            layout = nhwc(graph.tensors[name].shape)
-            self.values[name] = _Value(layout, Place(dram=self.in_memory(layout)), last.get(name, -1))
+            self.place_input(name)
         for self.number, node in enumerate(graph.nodes):
             if self.progress:
                 self.progress(self.number, len(graph.nodes), node.name)
             try:
                 self.node(node)
             except (MappingError, VectorError) as error:
-                resident = [(self.words(v.layout), name) for name, v in self.values.items()
-                            if v.place.act is not None and v.last_use >= self.number and name not in self.homes
-                            and name not in self.aliases and name not in self.excluded]  # fmt: skip
-                if resident:
-                    raise _Spill(max(resident)[1]) from error
+                spilled = self.largest()
+                if spilled is not None:
+                    raise _Spill(spilled) from error
                 raise CompileError(f"node {node.name!r}: {error}") from error
             except IsaError as error:
                 raise CompileError(f"node {node.name!r} is too large for the instruction set: {error}") from error
@@ -208,7 +105,7 @@ class _Compiler:
             layout = shape if self.same_words(shape, source.layout) else source.layout
             self.alias(node.output, source, layout)
             return
-        if isinstance(node, g.Select) and np.array_equal(node.channels, np.arange(self.values[node.inputs[0]].layout[3])):
+        if is_identity(self.graph, node):
             source = self.values[node.inputs[0]]
             self.alias(node.output, source, source.layout)
             return
@@ -231,16 +128,11 @@ class _Compiler:
         if place.act is not None and place.dram is not None and node.output not in self.homes:
             self.b.store(place.dram, place.act, self.words(layout))
 
-    def alias(self, name, source, layout):
-        """A tensor that is another one under another name."""
-        self.values[name] = replace(source, layout=layout, last_use=self.last.get(name, -1))
-        self.aliases.add(name)
-
     def constant(self, node):
         """A tensor that lies in memory from the start, among the constants."""
         layout = nhwc(node.values.shape)
         words = pack(node.values.reshape(layout), self.config.lanes)
-        self.values[node.output] = _Value(layout, Place(dram=self.b.constant(words.tobytes())), self.last.get(node.output, -1))
+        self.values[node.output] = Value(layout, Place(dram=self.b.constant(words.tobytes())), self.last.get(node.output, -1))
 
     def same_words(self, a, b):
         """Whether both layouts put the elements into the same words."""
@@ -281,44 +173,6 @@ class _Compiler:
         self.aliases.discard(name)
         self.lowered(made_by, layout, done)
 
-    def targets(self, node, layout):
-        """Places for the node's result worth trying, best first: in the buffer, then in memory."""
-        name = node.output
-        if name in self.homes:
-            home = self.homes[name]
-            parts = self.parts(home)
-            yield place_of_part(parts.place, home.offset, home.pitch), max(self.gaps(), key=lambda gap: gap[1])
-            return
-        yield from self.free_places(name, layout)
-
-    def parts(self, home):
-        """The tensor in which the parts of a concatenation meet; room for it is found when the first is made."""
-        name = home.name
-        if name not in self.values:
-            place, _ = next(self.free_places(name, home.layout))
-            self.values[name] = _Value(home.layout, place, self.last[name] if name in self.last else self.concat_at(home))
-        return self.values[name]
-
-    def concat_at(self, home):
-        """Number of the node that joins the parts."""
-        return next(i for i, node in enumerate(self.graph.nodes) if node.name == home.node)
-
-    def free_places(self, name, layout):
-        """Places for a tensor of its own."""
-        outside = name in self.outside
-        used = name in self.last or name not in self.graph.tensors
-        words = ceil_div(self.words(layout), self.step) * self.step
-        if used and name not in self.excluded and words * 2 <= self.config.act_words:
-            for low, size in sorted(self.gaps(), key=lambda gap: gap[1]):
-                start = ceil_div(low, self.step) * self.step
-                if start + words <= low + size:
-                    dram = self.in_memory(layout) if outside or self.keep_all else None
-                    yield Place(start, dram), max(
-                        self.gaps([(start, start + words)]), key=lambda gap: gap[1]
-                    )
-                    break
-        yield Place(None, self.in_memory(layout)), max(self.gaps(), key=lambda gap: gap[1])
-
     def settle(self, node, layout, attempt):
         """Try the targets; `attempt(place, room)` returns what it returns for the first that fits."""
         error = None
@@ -328,7 +182,7 @@ class _Compiler:
             except (MappingError, VectorError) as failed:
                 error = failed
                 continue
-            self.values[node.output] = _Value(layout, place, self.last.get(node.output, -1))
+            self.values[node.output] = Value(layout, place, self.last.get(node.output, -1))
             return result
         raise error
 
@@ -588,11 +442,6 @@ class _Compiler:
             config, [op.instruction for op in self.b.ops], bytes(self.b.constants), tensors, tuple(self.graph.inputs),
             tuple(self.graph.outputs), tuple(self.layers), (base, end), self.b.ops,
         )  # fmt: skip
-
-
-def nhwc(shape):
-    """A graph's shape as NHWC: (N, C) is a 1 x 1 image."""
-    return tuple(shape) if len(shape) == 4 else (shape[0], 1, 1, shape[1])
 
 
 def settings(post):
