@@ -43,39 +43,45 @@ class Op:
     layer: int = 0
 
 
-@dataclass
-class _Access:
-    low: int
-    high: int
-    unit: Unit
-    index: int
-
-
 class _Memory:
-    """The accesses of one memory that a later operation may still depend on."""
+    """What was last done to every word of a memory: cut where intervals begin and end, so that a look-up is a bisection.
+
+    A write settles what was before it: whoever comes later waits for the write, which waited itself.  An access of a unit
+    stands for the earlier ones of the same unit, since a unit works in order.
+
+    Members
+    -------
+    starts : first words of the pieces, in order; the first is 0 and the last piece has no end.
+    writes : (unit, index) of the last write of each piece, or None.
+    reads : {unit: index} of the last reads since; never changed in place, since pieces share them.
+    """
 
     def __init__(self):
-        self.reads, self.writes = [], []
+        self.starts, self.writes, self.reads = [0], [None], [{}]
 
-    def hazards(self, low, high, *, write):
-        found = [a for a in self.writes if a.low < high and low < a.high]
-        if write:
-            found += [a for a in self.reads if a.low < high and low < a.high]
-        return found
+    def cut(self, word):
+        """Number of the piece that begins with this word, cut off if need be."""
+        at = bisect_left(self.starts, word)
+        if at == len(self.starts) or self.starts[at] != word:
+            self.starts.insert(at, word)
+            self.writes.insert(at, self.writes[at - 1])
+            self.reads.insert(at, self.reads[at - 1])
+        return at
 
-    def add(self, access, *, write):
-        def covered(a):
-            return access.low <= a.low and a.high <= access.high
+    def read(self, low, high, unit, index):
+        """Note a read; yields the (unit, index) that it follows."""
+        first, last = self.cut(low), self.cut(high)
+        yield from set(self.writes[first:last]) - {None}
+        for at in range(first, last):
+            self.reads[at] = {**self.reads[at], unit: index}
 
-        # What a write covers is settled for good: whoever comes later waits for the write.  A read
-        # stands for the earlier reads of its own unit, since a unit works in order.
-        if write:
-            self.writes = [a for a in self.writes if not covered(a)]
-            self.reads = [a for a in self.reads if not covered(a)]
-            self.writes.append(access)
-        else:
-            self.reads = [a for a in self.reads if not (a.unit == access.unit and covered(a))]
-            self.reads.append(access)
+    def write(self, low, high, unit, index):
+        """Note a write; yields the (unit, index) that it follows."""
+        first, last = self.cut(low), self.cut(high)
+        yield from set(self.writes[first:last]) - {None}
+        for reads in self.reads[first:last]:
+            yield from reads.items()
+        self.starts[first:last], self.writes[first:last], self.reads[first:last] = [low], [(unit, index)], [{}]
 
 
 def synchronise(ops, *, queue_depth):
@@ -133,14 +139,12 @@ def _needs(ops):
         needs.append(need)
         if unit >= isa.TOKEN_UNITS:
             continue
-        for intervals, write in ((op.reads, False), (op.writes, True)):
-            for space, low, high in intervals:
-                for access in memories.setdefault(space, _Memory()).hazards(low, high, write=write):
-                    if access.unit != unit:
-                        need[access.unit] = max(need.get(access.unit, -1), access.index)
-        for intervals, write in ((op.reads, False), (op.writes, True)):
-            for space, low, high in intervals:
-                memories[space].add(_Access(low, high, unit, index), write=write)
+        notes = [(_Memory.read, *interval) for interval in op.reads] + [(_Memory.write, *interval) for interval in op.writes]
+        for note, space, low, high in notes:
+            if low < high:
+                for other, at in note(memories.setdefault(space, _Memory()), low, high, unit, index):
+                    if other != unit:
+                        need[other] = max(need.get(other, -1), at)
     return needs
 
 
