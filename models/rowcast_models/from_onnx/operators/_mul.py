@@ -8,7 +8,11 @@ from ._arithmetic import bytes_quantised, clamp, dequantise, limits_of, output_d
 from ._constants import lower_with_constant
 from ._pairs import lower_product, pairs
 
-__all__ = ["golden", "lower"]
+__all__ = ["HALVES", "golden", "lower"]
+
+# Share that may differ: where the scales are ratios of small integers, products lie half way between bytes, and the float32
+# sum with the zero point decides.  Measured: 0.018 at worst there, 3e-7 for other scales, 0 for powers of two.
+HALVES = 0.02
 
 
 def _scale(op):

@@ -10,7 +10,7 @@ __all__ = ["lower_product", "lower_sum", "pairs"]
 
 FRACTION = 22  # fractional bits of a sum at most: results that matter are below 2^9
 ROOM = 1024  # steps of the output by which an operand may pass the other's range: the sum saturates whatever it is
-MENDS = 256  # wrong pairs looked at; usually there is none
+MENDS = 256  # wrong pairs that are looked at; usually there is none, and thousands cannot be mended
 _EVERY = np.arange(-128, 128)
 _UNIT = {"multiplier": 1 << 23, "shift": 23}  # mode "onnx": rounds to float32, and to an integer
 
@@ -61,7 +61,7 @@ def _mend(target, table_a, table_b, post, combine):
     """Move entries by a few units, in place, as long as that leaves fewer wrong pairs; the number that is left."""
     got = _bytes_of(combine(table_a[:, None], table_b[None, :]), post)
     given_up = np.zeros(target.shape, bool)
-    for _ in range(MENDS):
+    for _ in range(MENDS if np.count_nonzero(got != target) <= MENDS else 0):
         wrong = np.argwhere((got != target) & ~given_up)
         if not len(wrong):
             break

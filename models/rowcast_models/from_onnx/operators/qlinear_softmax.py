@@ -17,7 +17,8 @@ def golden(op, x):
     x : int8 or uint8.
     """
     axis, output = op.attributes["axis"], op.output_quantisation[0]
-    if op.attributes["opset"] < 13:  # the axes from `axis` on are one
+    flat = op.attributes.get("opset", 13) < 13  # the axes from `axis` on are one; of Softmax the reader makes opset 13
+    if flat:
         axis = axis % x.ndim
         rows = x.reshape(*x.shape[:axis], -1)
     else:
@@ -33,7 +34,7 @@ def golden(op, x):
     limits = np.iinfo(x.dtype)
     made = (exponentials * one + (total >> 1)) // total + zero_point(output)
     made = np.clip(made, limits.min, limits.max).astype(x.dtype)
-    return (made.reshape(x.shape) if op.attributes["opset"] < 13 else np.ascontiguousarray(np.moveaxis(made, -1, axis)),)
+    return (made.reshape(x.shape) if flat else np.ascontiguousarray(np.moveaxis(made, -1, axis)),)
 
 
 OPERATOR = OperatorKind(
