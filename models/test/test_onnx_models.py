@@ -21,7 +21,7 @@ def images(count=500):
     return np.pad(array, ((0, 0), *(((28 - array.shape[1]) // 2,) * 2,) * 2))[:, None].astype(np.float32)
 
 
-@pytest.fixture(scope="module", params=[("qoperator", "int8"), ("qoperator", "uint8"), ("qdq", "uint8")], ids="-".join)
+@pytest.fixture(scope="module", params=[("qoperator", "int8"), ("qoperator", "uint8"), ("qdq", "int8"), ("qdq", "uint8")], ids="-".join)
 def quantised(request, tmp_path_factory):
     from rowcast_models.quantise import quantise
 

@@ -39,6 +39,8 @@ def run(model, inputs, *, fuse=True):
     levels = runtime.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_EXTENDED if fuse else levels.ORT_DISABLE_ALL
     options.intra_op_num_threads = 2
+    # As on ARM.  On x86 it leaves patterns of int8 activations in float, which differs by 1 in some of 100,000 values.
+    options.add_session_config_entry("session.qdqisint8allowed", "1")
     session = runtime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     shape = session.get_inputs()[0].shape
