@@ -207,7 +207,7 @@ def compile_(model, folder, batch, runtime, config):
 @click.option("--calibration", required=True, type=click.Path(), metavar="X.npz",
               help="Typical inputs: arrays by input name, first axis the samples.")
 @click.option("-o", "--output", "target", required=True, type=click.Path(), metavar="OUT.onnx", help="The int8 model.")
-@click.option("--form", type=click.Choice(["qoperator", "qdq"]), default="qdq", show_default=True,
+@click.option("--form", type=click.Choice(["qoperator", "qdq"]), default="qoperator", show_default=True,
               help="Quantised operators, or float ones between Quantize- and DequantizeLinear.")
 @click.option("--activations", type=click.Choice(["int8", "uint8"]), default="int8", show_default=True)
 def quantise(path, calibration, target, form, activations):

@@ -1,6 +1,7 @@
 """Tables, bars and pictures for the terminal; plain text when there is none."""
 
 import contextlib
+import os
 
 import numpy as np
 from rich import box
@@ -14,6 +15,7 @@ __all__ = [
     "result_table", "sentence", "short", "table", "working",
 ]  # fmt: skip
 
+FILE_WIDTH = 100  # of tables that do not go to a terminal
 NAME = 28  # characters of a tensor's or layer's name in a table
 ROWS, VALUES = 20, 16  # of the table of results, and of a row in it
 BAR = 32  # characters of a full bar
@@ -28,8 +30,11 @@ DRAM_BOUND = 0.8  # share of cycles with a beat on the memory bus from which a l
 
 
 def output(*, stderr=False):
-    """A console on the standard output or error."""
-    return Console(stderr=stderr, highlight=False)
+    """A console on the standard output or error; FILE_WIDTH wide where that is no terminal."""
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = FILE_WIDTH
+    return console
 
 
 @contextlib.contextmanager
@@ -74,13 +79,15 @@ def short(name, width=NAME):
     return name if len(name) <= width else f"…{name[1 - width :]}"
 
 
-def table(*headings, title=None, numbers=()):
-    """A plain table; columns named in `numbers` are to the right."""
+def table(*headings, title=None, numbers=(), folds=()):
+    """A plain table; columns named in `numbers` are to the right, those in `folds` get lines more where it is narrow."""
     made = Table(
         box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left", title_style="bold"
     )  # fmt: skip
     for heading in headings:
-        made.add_column(heading, justify="right" if heading in numbers else "left", no_wrap=True)
+        fold = heading in folds
+        side, overflow = "right" if heading in numbers else "left", "fold" if fold else "ellipsis"
+        made.add_column(heading, justify=side, no_wrap=not fold, overflow=overflow)
     return made
 
 
@@ -95,7 +102,7 @@ def result_table(outputs, *, what="item", cycles=None):
     classes = len(arrays) == 1 and arrays[0].shape[1] > 1
     names = ["outputs"] if len(arrays) == 1 else [short(name) for name in outputs]
     headings = [what, *(["class"] if classes else []), *names, *(["cycles"] if cycles else [])]
-    made = table(*headings, numbers=(what, "class", "cycles"))
+    made = table(*headings, numbers=(what, "class", "cycles"), folds=names)
     for number in range(min(ROWS, len(arrays[0]))):
         texts = [" ".join(map(_value, array[number, : VALUES // len(arrays)])) for array in arrays]
         chosen = [str(arrays[0][number].argmax())] if classes else []
@@ -127,7 +134,7 @@ def layer_table(program, run, *, equal=None):
     macs_a_cycle = program.config.num_macs
     headings = ["layer", "kind", "MACs", "cycles", "utilisation", "bound by"]
     made = table(*headings, *(["equal"] if equal else []), title="Layers",
-                 numbers=("MACs", "cycles", "utilisation", "equal"))  # fmt: skip
+                 numbers=("MACs", "cycles", "utilisation", "equal"), folds=("layer",))  # fmt: skip
     for layer, spent in zip(program.layers, run.layers, strict=True):
         most = spent.cycles * macs_a_cycle
         row = [short(layer.name), layer.kind, num(layer.macs), num(spent.cycles), percent(layer.macs, most),
