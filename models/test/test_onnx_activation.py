@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
-from onnx_models import Writer
+from rowcast_sim.bench.random_models.onnx_writer import Writer
 from rowcast_models.frontend import ModelError, import_model
 from rowcast_models.from_onnx import kinds, read
 from rowcast_models.from_onnx.operators import _float32, _unary

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from onnx import helper
-from onnx_models import Writer, random_inputs
+from rowcast_sim.bench.random_models.onnx_writer import Writer, random_inputs
 from rowcast_models.frontend import ModelError, import_model
 from rowcast_models.from_onnx import kinds, read
 
@@ -183,3 +183,18 @@ def test_sums_of_one_and_of_three():
             continue
         with pytest.raises(ModelError, match="has 3 inputs; write it as Adds of two, each quantised"):
             import_model(read(model), kinds())
+
+
+def test_factors_fit_what_the_hardware_multiplies():
+    """Also where entries are moved so that products lie like float32's."""
+    mended = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        scales = rng.choice([1, 2, 3, 5, 6, 7], 3) * 2.0 ** rng.integers(-6, 0, 3)
+        model = pair_model("QLinearMul", np.uint8, scales, rng)
+        (stage,) = import_model(read(model), kinds()).stages
+        for node in stage.graph.nodes:
+            for table in (node.table_a, node.table_b) if getattr(node, "kind", "") == "mul" else ():
+                assert np.array_equal(table, table.astype(np.int16)), seed
+                mended += int(np.abs(table).max() > 255)
+    assert mended > 0

@@ -80,7 +80,7 @@ def test_external_data_stays_in_the_folder(tmp_path):
 
 
 def test_all_problems_at_once():
-    from onnx_models import Writer
+    from rowcast_sim.bench.random_models.onnx_writer import Writer
 
     writer = Writer(np.random.default_rng(0))
     x = writer.dequantised(writer.input("x", [1, 4, 8, 8]))

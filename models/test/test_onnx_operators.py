@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from onnx_models import Writer, random_inputs
+from rowcast_sim.bench.random_models.onnx_writer import Writer, random_inputs
 from rowcast_models.frontend import import_model
 from rowcast_models.frontend.network import run_operator
 from rowcast_models.from_onnx import kinds, read

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from onnx import helper
-from onnx_models import Writer, random_inputs
+from rowcast_sim.bench.random_models.onnx_writer import Writer, random_inputs
 from rowcast_models.frontend import ModelError, import_model
 from rowcast_models.from_onnx import kinds, read
 

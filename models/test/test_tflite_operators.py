@@ -8,7 +8,7 @@ pytest.importorskip("ai_edge_litert", reason="LiteRT is missing: pip install 'ro
 from rowcast_models.frontend import ModelError, import_model  # noqa: E402
 from rowcast_models.from_tflite import kinds, read  # noqa: E402
 from rowcast_models.reference import litert  # noqa: E402
-from tflite_models import Writer  # noqa: E402
+from rowcast_sim.bench.random_models.tflite_writer import Writer  # noqa: E402
 
 
 def verify(writer, inputs, outputs, *, items=3):
@@ -108,6 +108,27 @@ def test_fully_connected_rounds_as_the_runtime_does():
         assert np.array_equal(network.run(arrays)[f"t{y}"], made[runtime])
     difference = np.abs(made["tflm"].astype(int) - made["litert"])
     assert difference.max() == 1 and 0 < difference.sum() < difference.size / 50
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_fully_connected_sums_that_lie_next_to_a_half(per_channel):
+    """Biases alone, as near to (n + 1/2) / scale as integers come: there it shows how the scales are multiplied."""
+    differ = 0
+    for seed in range(120):
+        writer = Writer(seed)
+        source, filters, output = (float(np.float32(2.0 ** writer.rng.uniform(-8, -2))) for _ in range(3))
+        scale = source * filters / output
+        bias = np.rint((np.arange(-120, 120) + 0.5) / scale).astype(np.int32)
+        in_float = float(np.float32(source) * np.float32(filters)) / output
+        differ += np.count_nonzero(np.rint(bias * scale) != np.rint(bias * in_float))
+        each = np.full(len(bias), filters) if per_channel else filters
+        x = writer.tensor([1, 4], scale=source, zero_point=3)
+        w = writer.tensor([len(bias), 4], scale=each, zero_point=0, data=np.zeros((len(bias), 4)))
+        b = writer.tensor([len(bias)], dtype=np.int32, data=bias, scale=source * each, zero_point=0)
+        y = writer.tensor([1, len(bias)], scale=output, zero_point=0)
+        writer.operator("FULLY_CONNECTED", [x, w, b], [y], "FullyConnectedOptions")
+        verify(writer, [x], [y], items=1)
+    assert differ > 0
 
 
 @pytest.mark.parametrize("seed", range(24))

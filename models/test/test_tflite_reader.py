@@ -13,7 +13,7 @@ pytest.importorskip("ai_edge_litert", reason="LiteRT is missing, whose schema wr
 from ai_edge_litert import schema_py_generated as schema  # noqa: E402
 from rowcast_models.frontend import ModelError, import_model  # noqa: E402
 from rowcast_models.from_tflite import kinds, read  # noqa: E402
-from tflite_models import Writer  # noqa: E402
+from rowcast_sim.bench.random_models.tflite_writer import Writer  # noqa: E402
 
 MODEL = Path(__file__).parents[3] / "shared" / "data" / "mlperf_tiny" / "kws_dscnn.tflite"
 needs_model = pytest.mark.skipif(not MODEL.is_file(), reason="../shared/data/mlperf_tiny is missing: the models of github.com/mlcommons/tiny")

@@ -4,7 +4,9 @@ import click
 
 from .area import area
 from .layers import layers
+from .mnist import mnist
 from .node_tests import node_tests
+from .property import property_
 from .speed import speed
 from .tiny import tiny
 from .topologies import topologies
@@ -21,5 +23,5 @@ def bench():
     """
 
 
-for command in (layers, area, speed, tiny, topologies, node_tests):
+for command in (layers, area, speed, tiny, topologies, mnist, node_tests, property_):
     bench.add_command(command)

@@ -9,6 +9,7 @@ from ...golden.requantise import postprocess, quantise_multiplier_onnx
 __all__ = ["lower_product", "lower_sum", "pairs"]
 
 FRACTION = 22  # fractional bits of a sum at most: results that matter are below 2^9
+FACTOR = 15  # bits of a factor's magnitude, with its fraction: the vector unit multiplies 16 bits with sign
 ROOM = 1024  # steps of the output by which an operand may pass the other's range: the sum saturates whatever it is
 MENDS = 256  # wrong pairs that are looked at; usually there is none, and thousands cannot be mended
 _EVERY = np.arange(-128, 128)
@@ -77,6 +78,8 @@ def _nudge(table, entry, other, got, target, post, combine):
     """Whether moving one entry leaves fewer of its row or column wrong; `got` is then renewed."""
     before = np.count_nonzero(got != target)
     for step in (sign * (1 << power) for power in range(8) for sign in (1, -1)):
+        if combine is np.multiply and abs(int(table[entry]) + step) >> FACTOR:
+            continue
         made = _bytes_of(combine(table[entry] + step, other), post)
         if np.count_nonzero(made != target) < before:
             table[entry] += step
@@ -112,9 +115,9 @@ def lower_product(op, build, target, left, right, scale, **clamp):
             _lower_ties(op, build, left, right, nearest, ties)
             return
         # The same product with fractional bits, so that entries can be moved by little.
-        bits = max(0, 30 - int(np.abs(left).max() * np.abs(right).max()).bit_length())
-        left = left << bits
-        nearest = g.Requantisation(mode="onnx", multiplier=multiplier, shift=shift + bits, **clamp)
+        bits = [FACTOR - int(np.abs(factor).max()).bit_length() for factor in (left, right)]
+        left, right = left << bits[0], right << bits[1]
+        nearest = g.Requantisation(mode="onnx", multiplier=multiplier, shift=shift + sum(bits), **clamp)
         _mend(target, left, right, nearest, np.multiply)
     (a, b), view = build.operands(op, (0, 1))
     build.output(op, g.Elementwise, [a, b], view=view, kind="mul", table_a=left, table_b=right, post=nearest)

@@ -11,10 +11,14 @@ __all__ = ["OPERATOR"]
 
 
 def _scales(op):
-    """Per tensor the kernel multiplies input and filter scale in float32 (`GetQuantizedConvolutionMultipler`)."""
+    """sx * sw / sy in double.
+
+    For a scale per tensor TensorFlow Lite Micro multiplies the first two in float32 (`GetQuantizedConvolutionMultipler`).
+    LiteRT does not: of sums that lie within 1e-8 of a half, its results follow the product in double.
+    """
     source, filters = op.input_quantisation[:2]
     output = float(op.output_quantisation[0].scale[0])
-    if filters.per_tensor:
+    if filters.per_tensor and not op.attributes["single_rounding"]:
         return np.array([float(np.float32(source.scale[0] * filters.scale[0])) / output])
     return float(source.scale[0]) * filters.scale.astype(np.float64) / output
 

@@ -1,0 +1,1 @@
+"""Random quantised models of both formats, compared with the runtimes that they are made for, and on the RTL."""
