@@ -5,6 +5,7 @@ import numpy as np
 from ..frontend.model import Model, ModelError, Operator, Problem, Quantisation, Value
 from .attributes import attributes_of
 from .folding import fold, node_name
+from .integer import chains
 from .loading import OPSET, load
 from .qdq import fuse, raise_quantisation
 
@@ -64,6 +65,8 @@ class _Reader:
         folded = self.folded
         raise_quantisation(folded)
         found, gone = fuse(folded)
+        summed, inside = chains(folded)
+        gone |= inside
         if not any(node.op_type.startswith("QLinear") or node.op_type.endswith(("Integer", "QGemm", "tizeLinear"))
                    for node in folded.nodes):  # fmt: skip
             if any(folded.dtypes[name] == np.float32 for node in folded.nodes for name in node.output if name):
@@ -74,7 +77,7 @@ class _Reader:
             if id(node) in gone:
                 continue
             try:
-                self.node(node, found.get(id(node)))
+                self.node(node, found.get(id(node)), summed.get(id(node)))
             except ModelError as error:
                 self.problems.extend(error.problems)
         if self.problems:
@@ -102,8 +105,10 @@ class _Reader:
 
     # Nodes ------------------------------------------------------------------------------------------------------------
 
-    def node(self, node, fused):
-        if fused is not None:
+    def node(self, node, fused, chain):
+        if chain is not None:
+            self.chain(chain)
+        elif fused is not None:
             self.fused(fused)
         elif node.op_type in _QOPERATORS:
             self.qoperator(node, *_QOPERATORS[node.op_type])
@@ -221,13 +226,31 @@ class _Reader:
         attributes = {**self.attributes(node), "then": tuple(self.unary(each) for each in fused.then)}
         if kind in _WEIGHTED and len(inputs) > 2 and inputs[2]:
             inputs[2], meanings[2] = self.bias(node, inputs, meanings), None
-        names = list(fused.quantise.input) + [""] * 2
-        output = fused.quantise.output[0]
-        made = self.quantisation(fused.quantise, names, 1, 2, self.axis(fused.quantise, output), output)
+        made, attributes["output_dtype"] = self.output(fused.quantise)
+        self.add(kind, node, inputs, fused.quantise.output[:1], attributes, meanings, [made])
+
+    def chain(self, chain):
+        """ConvInteger or MatMulInteger and what scales its sums, to QuantizeLinear, as one operator on bytes."""
+        node, (operands, _, _) = chain.node, _QOPERATORS[chain.node.op_type]
+        names = list(node.input) + [""] * 2
+        meanings = [
+            self.quantisation(node, names, scale, zero_point, self.axis(node, names[place]), names[place])
+            for place, scale, zero_point in operands
+        ]
+        made, dtype = self.output(chain.quantise)
+        attributes = {
+            **self.attributes(node), "then": tuple(self.unary(each) for each in chain.then), "steps": chain.steps,
+            "output_dtype": dtype,
+        }  # fmt: skip
+        self.add(node.op_type, node, names[:2], chain.quantise.output[:1], attributes, meanings, [made])
+
+    def output(self, quantise):
+        """(Quantisation, name of the type) of what a QuantizeLinear makes."""
+        output = quantise.output[0]
+        made = self.quantisation(quantise, list(quantise.input) + [""] * 2, 1, 2, self.axis(quantise, output), output)
         if self.folded.dtypes[output].itemsize != 1:
-            raise self.problem(fused.quantise, f"makes {self.folded.dtypes[output]}; int8 and uint8 can be used")
-        attributes["output_dtype"] = self.folded.dtypes[output].name
-        self.add(kind, node, inputs, [output], attributes, meanings, [made])
+            raise self.problem(quantise, f"makes {self.folded.dtypes[output]}; int8 and uint8 can be used")
+        return made, self.folded.dtypes[output].name
 
     def unary(self, node):
         """(kind, attributes) of an operator behind another; constants of Clip are `min` and `max`."""

@@ -103,11 +103,11 @@ class GraphBuilder:
         """What is added to a byte of this value to make it the graph's: 0, or -128 for bytes without sign."""
         return -128 if self.value(name).dtype == np.uint8 else 0
 
-    def view(self, name):
-        """The View of a value that is not constant; one from outside becomes an input of the graph."""
+    def view(self, name, axes=None):
+        """The View of a value that is not constant; one from outside becomes an input of the graph, in these axes."""
         if name not in self.views:
             value = self.value(name)
-            axes = default_axes(self.model.format, len(value.shape))
+            axes = axes or default_axes(self.model.format, len(value.shape))
             sizes = axes.sizes(value.shape)
             shape = sizes[2:] if len(value.shape) <= 2 else sizes
             zero_point, scale = 0, None
@@ -128,7 +128,7 @@ class GraphBuilder:
         element, and for another order of channels, which is a Select.
         """
         name = op.inputs[which]
-        view = self.view(name)
+        view = self.view(name, axes)
         axes = axes or default_axes(self.model.format, len(view.shape) + 1)
         sizes = axes.sizes((self.batch, *view.shape))
         tensor = self.tensors[view.tensor]

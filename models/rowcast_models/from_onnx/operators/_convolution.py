@@ -6,10 +6,10 @@ from ... import graph as g
 from ...golden.convolution import convolution
 from ._arithmetic import bytes_quantised, centred_weights, combined_scale, constant, requantisation, requantised, zero_point
 
-__all__ = ["accumulate", "golden", "lower"]
+__all__ = ["accumulate", "golden", "lower", "weights_of", "window"]
 
 
-def _window(op, rank):
+def window(op, rank):
     """Fields of a Conv node; one spatial axis is a row."""
     a = op.attributes
     pads, strides, dilations = a["pads"], a["strides"], a["dilations"]
@@ -20,7 +20,7 @@ def _window(op, rank):
     }  # fmt: skip
 
 
-def _weights(op, weights):
+def weights_of(op, weights):
     """[M, R, S, C / groups] of [M, C / groups, (R,) S], its zero point subtracted."""
     centred = centred_weights(weights, op.input_quantisation[1])
     if weights.ndim == 3:
@@ -37,7 +37,7 @@ def accumulate(op, x, weights, bias):
         image, zero = (image.astype(np.int16) - 128).astype(np.int8), zero - 128
     bias = np.zeros(len(weights), np.int64) if bias is None else bias
     acc = convolution(
-        image.transpose(0, 2, 3, 1), zero, _weights(op, weights), bias, groups=op.attributes["group"], **_window(op, rank)
+        image.transpose(0, 2, 3, 1), zero, weights_of(op, weights), bias, groups=op.attributes["group"], **window(op, rank)
     )
     acc = acc.transpose(0, 3, 1, 2)
     return acc if rank == 2 else acc[:, :, 0]
@@ -71,6 +71,6 @@ def lower(op, build):
     bias = constant(op, build, 2, "the bias") if has_bias else np.zeros(len(weights), np.int32)
     post = requantisation(op, build, combined_scale(op))
     build.output(
-        op, g.Conv, [build.image(op, 0)], weights=_weights(op, weights), bias=bias, post=post,
-        groups=op.attributes["group"], **_window(op, weights.ndim - 2),
+        op, g.Conv, [build.image(op, 0)], weights=weights_of(op, weights), bias=bias, post=post,
+        groups=op.attributes["group"], **window(op, weights.ndim - 2),
     )  # fmt: skip

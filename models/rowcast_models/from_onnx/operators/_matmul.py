@@ -7,7 +7,7 @@ from ...frontend.build import Axes, View
 from ...golden.convolution import fully_connected
 from ._arithmetic import bytes_quantised, centred_weights, combined_scale, constant, requantisation, requantised, zero_point
 
-__all__ = ["accumulate", "golden", "lower"]
+__all__ = ["accumulate", "golden", "lower", "lower_rows"]
 
 
 def accumulate(op, x, weights, bias=None):
@@ -35,14 +35,23 @@ def golden(op, x, weights, bias=None):
 
 def lower(op, build, weights=None, bias=None, scale=None):
     """A FullyConnected over batch items; rows inside an item are pixels of a 1x1 Conv.  `weights` [K, M]."""
-    weights = constant(op, build, 1, "one of the factors") if weights is None else weights
     bytes_quantised(op, op.input_quantisation[0], "the input")
+
+    def line(columns):
+        post = requantisation(op, build, combined_scale(op) if scale is None else scale)
+        return np.ones(columns, np.int64), np.zeros(columns, np.int32) if bias is None else bias.reshape(-1), post
+
+    lower_rows(op, build, line, weights)
+
+
+def lower_rows(op, build, line, weights=None):
+    """As `lower`; line(columns) -> (sign [columns], bias [columns], Requantisation) of sign * sum + bias."""
+    weights = constant(op, build, 1, "one of the factors") if weights is None else weights
     bytes_quantised(op, op.output_quantisation[0], "the output")
     if weights.ndim != 2:
         raise op.problem(f"the constant factor {weights.shape} must have two axes")
-    centred = centred_weights(weights, op.input_quantisation[1], axis=1).T
-    bias = np.zeros(len(centred), np.int32) if bias is None else bias.reshape(-1)
-    post = requantisation(op, build, combined_scale(op) if scale is None else scale)
+    sign, bias, post = line(weights.shape[1])
+    centred = centred_weights(weights, op.input_quantisation[1], axis=1).T * sign[:, None].astype(np.int16)
     rank = len(build.value(op.inputs[0]).shape)
     if rank == 2:
         tensor, positions = build.rows(op, 0)
