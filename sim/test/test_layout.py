@@ -277,3 +277,12 @@ def test_pool_of_more_channels_than_fit_is_cut():
     node = g.AveragePool(name="pool", inputs=("x",), output="y", window=(4, 5), stride=(1, 1))
     graph = g.Graph(name="pool", tensors=[g.Tensor("x", (1, 4, 5, 700)), g.Tensor("y")], inputs=("x",), outputs=("y",), nodes=(node,))
     verify(graph, config, rng, FunctionalBackend, keep_all=False)
+
+
+def test_a_selection_of_as_many_channels_as_a_word_has_is_no_other_name():
+    """The tensor lies in the words of 8 channels that a reshape has left, but the graph sees 12."""
+    reshape = g.Reshape(name="r", inputs=("x",), output="r", shape=(2, 4, 12))
+    select = g.Select(name="s", inputs=("r",), output="s", channels=np.arange(8))
+    for lanes in (4, 8):
+        config = BASE.replace(lanes=lanes)
+        verify(graph_of((1, 3, 4, 8), [reshape, select]), config, np.random.default_rng(lanes), FunctionalBackend, keep_all=False)
