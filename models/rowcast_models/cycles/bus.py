@@ -1,0 +1,118 @@
+"""The memory bus: reads are served in the order of their addresses, writes take what reads leave.
+
+A memory that is shared by both ways puts up a read beat whenever it can and takes a written one only in the cycles that
+this leaves, so reads do not depend on writes.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+__all__ = ["Bus", "MemoryModel", "memory_model"]
+
+
+@dataclass(frozen=True)
+class MemoryModel:
+    """The memory behind the bus.
+
+    Parameters
+    ----------
+    latency : cycles from an address to its first beat, and from a last written beat to its answer.
+    duplex : reads and writes each have the whole bandwidth.
+    bytes_per_cycle : bandwidth; None: a beat a cycle.
+    outstanding : bursts taken each way before the first is answered.
+    """
+
+    latency: int = 30
+    duplex: bool = False
+    bytes_per_cycle: float | None = None
+    outstanding: int = 16
+
+
+def memory_model(memory):
+    """A `MemoryModel` from anything that has some of its attributes; `duplex` may be "full" or "half"."""
+    if memory is None:
+        return MemoryModel()
+    duplex = memory.duplex
+    return MemoryModel(
+        latency=memory.latency,
+        duplex=duplex == "full" if isinstance(duplex, str) else bool(duplex),
+        bytes_per_cycle=getattr(memory, "bytes_per_cycle", None),
+        outstanding=getattr(memory, "outstanding", 16),
+    )
+
+
+class Bus:
+    """When beats pass.
+
+    Members
+    -------
+    step : cycles of a beat, at least 1.
+    read_free : the cycle from which a read beat can pass.
+    """
+
+    def __init__(self, config, memory):
+        self.latency, self.shared = memory.latency, not memory.duplex
+        rate = memory.bytes_per_cycle or config.dram_bytes
+        self.step = max(1, config.dram_bytes / rate)
+        self.read_free = 0
+        self.outstanding = memory.outstanding
+        self.ends = [-1] * self.outstanding  # last beats of the read bursts before
+        self.begun, self.done = [], []  # stretches in which reads take the bus
+        self.written = 0  # the cycle from which a written beat can pass
+        self.at = 0  # the first stretch that is not over then
+
+    def read(self, address, beats, step):
+        """Serve a burst whose address came in this cycle, `step` cycles a beat at its taker.
+
+        Returns
+        -------
+        (first, last, step) : cycles in which its first and its last beat pass, and from one to the next.
+        """
+        ends = self.ends
+        oldest = ends[len(ends) - self.outstanding]
+        if oldest >= address:
+            address = oldest + 1
+        first = max(address + self.latency, self.read_free)
+        step = max(step, self.step)
+        if step == 1:
+            last = first + beats - 1
+            self.read_free = last + 1
+        else:
+            last = ceil(first + (beats - 1) * step)
+            self.read_free = first + beats * step
+        ends.append(last)
+        if self.shared:
+            begun, done = self.begun, self.done
+            over = last + 1 if step == self.step else first + beats * self.step
+            if done and done[-1] >= first:
+                done[-1] = max(over, done[-1])
+            else:
+                begun.append(first)
+                done.append(over)
+        return first, last, step
+
+    def write(self, start, beats):
+        """The cycle of the last beat of a burst whose first one may pass in cycle `start`, as far as reads are known.
+
+        Does not change anything: `wrote` does.
+        """
+        at = max(start, self.written)
+        left = beats * self.step
+        begun, done = self.begun, self.done
+        i, stretches = self.at, len(begun)
+        while i < stretches and done[i] <= at:
+            i += 1
+        while i < stretches and begun[i] < at + left:
+            if begun[i] > at:
+                left -= begun[i] - at
+            at = done[i]
+            i += 1
+        return ceil(at + left - self.step)
+
+    def wrote(self, last):
+        """A written burst ended in this cycle."""
+        self.written = last + self.step
+        done, i = self.done, self.at
+        while i < len(done) and done[i] <= self.written:
+            i += 1
+        self.at = i

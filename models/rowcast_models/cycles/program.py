@@ -1,0 +1,95 @@
+"""Fetch and dispatch: the program comes in bursts and is dealt out in order."""
+
+from rowcast import isa
+from rowcast.isa import Unit
+
+from .machine import NEVER
+
+__all__ = ["dispatch"]
+
+BUFFER_BYTES, LEAST_BEATS = 256, 16  # of fetch's buffer
+FIRST_PLAN = 1
+PLAN = 3  # cycles from the plan of a burst to its offer
+UNITS = (1 << 6) - 1
+
+
+class _Bursts:
+    """The bursts of the program: asks for the next one as soon as there is room for the largest."""
+
+    def __init__(self, m, beats):
+        self.m, self.left = m, beats
+        self.buffer = max(LEAST_BEATS, BUFFER_BYTES // m.config.dram_bytes)
+        self.most = min(self.buffer // 2, m.config.burst_beats)
+        self.asked = 0
+        self.plan = FIRST_PLAN
+        self.starts = []  # cycle of each beat of the bursts that came
+        self.times = []
+
+    def popped(self, count, cycle):
+        """So many beats have left the buffer, the last one in this cycle; maybe there is room for another burst."""
+        if self.m.fetch_key == NEVER and self.left and self.asked - count <= self.buffer - self.most:
+            self.plan = max(self.plan, cycle + 1)
+            self.m.fetch_key = self.plan + PLAN + 1
+
+    def serve(self):
+        """Put up the address that was asked for."""
+        m, address = self.m, self.m.fetch_key
+        beats = min(self.left, self.most)
+        first, _, step = m.bus.read(address, beats, 1)
+        self.times.extend(int(first + i * step) + 1 for i in range(beats))
+        self.asked += beats
+        self.left -= beats
+        self.plan = address
+        m.fetch_key, m.fetch_limit = NEVER, -1
+
+
+def dispatch(m):
+    """Deal instructions out to the queues; as a generator."""
+    beat_bytes, depth = m.config.dram_bytes, m.config.queue_depth
+    order, pushed, passed = m.jobs.order, m.pushed, m.passed
+    parts = max(1, isa.BYTES // beat_bytes)  # beats of an instruction
+    share = max(1, beat_bytes // isa.BYTES)  # instructions of a beat
+    bursts = _Bursts(m, m.jobs.counts.program_beats)
+    bursts.popped(0, -1)
+    times = bursts.times
+    taken, load, beat = 0, -1, 0
+    for number, unit in enumerate(order):
+        last = beat + parts if share == 1 else number // share + 1
+        while len(times) < last:
+            if m.fetch_limit >= m.fetch_key:
+                bursts.serve()
+                bursts.popped(beat, load)
+            else:
+                yield
+        load = max(taken, load + 1, times[beat] + 1)
+        while beat < last - 1:
+            beat += 1
+            bursts.popped(beat, load)
+            load = max(load + 1, times[beat] + 1)
+        if share == 1 or number % share == share - 1:
+            beat += 1
+            bursts.popped(beat, load)
+        taken = load + 1
+        if unit == Unit.CONTROL:
+            break
+        queue = pushed[unit]
+        before = len(queue) - depth
+        if before >= 0:
+            left = passed[unit]
+            while len(left) <= before:
+                if m.fetch_limit >= m.fetch_key:
+                    bursts.serve()
+                    bursts.popped(beat, load)
+                else:
+                    yield
+            if left[before] >= taken:
+                taken = left[before] + 1
+        queue.append(taken)
+        m.wake |= 1 << unit
+    m.end(taken + 1)
+    m.dispatched = taken
+    while True:
+        if m.fetch_limit >= m.fetch_key:  # what stands behind END is read, too
+            bursts.serve()
+            bursts.popped(beat, load)
+        yield

@@ -1,0 +1,120 @@
+"""LOAD and STORE: instructions to rows, rows to bursts, bursts to the bus."""
+
+from rowcast.isa import Unit
+
+from .machine import NEVER, gate
+
+__all__ = ["load_unit", "store_unit"]
+
+ROWS_AHEAD = 16  # rows between addresses and data
+BURST_GAP = 2  # cycles from one address to the next
+FIRST_BURST = 4  # from a row's walk to its first address
+BURSTS_OWED = 3  # written bursts with an address and without their last beat
+BURSTS_ANSWERED_LATER = 16
+SPLITTER = 4  # rows between the walk and their last address
+
+
+class _Walk:
+    """The walk through the rows of one unit: when a row can leave it, as far as the stages behind have room."""
+
+    def __init__(self):
+        self.at = -1  # the walk of the row before
+        self.issued = [-1] * SPLITTER  # last addresses of rows
+        self.moved = [-1] * (ROWS_AHEAD + 1)  # last beats of rows
+
+    def row(self, earliest):
+        """The walk of the next row."""
+        at = max(self.at + 1, earliest, self.issued[-SPLITTER], self.moved[-ROWS_AHEAD - 1] + 1)
+        self.at = at
+        return at
+
+    def done(self, issued, moved):
+        """The row's last address and last beat."""
+        self.issued.append(issued)
+        self.moved.append(moved)
+
+
+def load_unit(m):
+    """LOAD, as a generator that stops where it lacks something; `m.load_key` is the address that it wants to put up."""
+    walk, bus = _Walk(), m.bus
+    limit = m.config.outstanding_reads
+    ended = [-1] * limit
+    issue = -BURST_GAP
+    take = 0
+    for job in m.jobs.units[Unit.LOAD]:
+        time = yield from gate(m, Unit.LOAD, job, take)
+        seen = time + 1
+        if job.work is None:
+            take = seen
+            m.signal(Unit.LOAD, job, take + 1)
+            continue
+        rows, step, space = job.work
+        earliest, begun = max(seen + 1, take + 2), None
+        for row in rows:
+            at = walk.row(earliest)
+            ready = at + FIRST_BURST
+            for beats in row:
+                issue = max(issue + BURST_GAP, ready, ended[-limit] + 1)
+                address = issue + 2
+                while address > m.load_limit:
+                    m.load_key = address
+                    yield
+                first, last, pace = bus.read(address, beats, step)
+                ended.append(last + 1)
+                if begun is None:
+                    begun = address
+            walk.done(issue, last + 1)
+        take = walk.at
+        end = last + 3 + int(step - 1)
+        m.span(job, begun, end)
+        m.load_key, m.load_limit = NEVER, -1
+        m.signal(Unit.LOAD, job, end)
+        m.end(end)
+    while True:
+        yield
+
+
+def store_unit(m):
+    """STORE; `m.store_key` is the last address of a read that could still delay the burst that it sends."""
+    walk, bus = _Walk(), m.bus
+    sent, answered = [-1] * BURSTS_OWED, [-1] * BURSTS_ANSWERED_LATER
+    taken = [-1] * bus.outstanding
+    issue = -BURST_GAP
+    take = 0
+    for job in m.jobs.units[Unit.STORE]:
+        time = yield from gate(m, Unit.STORE, job, take)
+        seen = time + 1
+        if job.work is None:
+            take = seen
+            m.signal(Unit.STORE, job, take + 1)
+            continue
+        rows = job.work[0]
+        earliest, begun = max(seen + 1, take + 2), None
+        for row in rows:
+            at = walk.row(earliest)
+            ready, data = at + FIRST_BURST, at + 9
+            for beats in row:
+                issue = max(issue + BURST_GAP, ready, sent[-BURSTS_OWED] + 1, answered[-BURSTS_ANSWERED_LATER] + 1)
+                accepted = max(issue + 1, taken[-bus.outstanding] + 1)
+                start = max(accepted + 1, data)
+                while True:
+                    last = bus.write(start, beats)
+                    if last - bus.latency <= m.store_limit:
+                        break
+                    m.store_key = last - bus.latency
+                    yield
+                bus.wrote(last)
+                sent.append(last)
+                answer = last + bus.latency
+                answered.append(answer)
+                taken.append(answer)
+                if begun is None:
+                    begun = issue
+            walk.done(issue, last)
+        take = walk.at
+        m.span(job, begun, answer)
+        m.store_key, m.store_limit = NEVER, -1
+        m.signal(Unit.STORE, job, answer + 1)
+        m.end(answer + 1)
+    while True:
+        yield
