@@ -1,6 +1,6 @@
 """How long a program takes, without running it."""
 
 from .bus import MemoryModel
-from .model import Prediction, predict
+from .model import LayerPrediction, Prediction, Span, predict
 
-__all__ = ["MemoryModel", "Prediction", "predict"]
+__all__ = ["LayerPrediction", "MemoryModel", "Prediction", "Span", "predict"]

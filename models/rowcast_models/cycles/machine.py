@@ -33,7 +33,7 @@ class Machine:
     load_key, fetch_key, store_key, drain_key : the event that would be settled next; `..._limit`: up to where it may.
     """
 
-    def __init__(self, jobs, config, memory, *, spans=False):
+    def __init__(self, jobs, config, memory):
         self.jobs, self.config = jobs, config
         self.bus = Bus(config, memory)
         units = len(Unit) - 1
@@ -46,12 +46,18 @@ class Machine:
         self.psum_filled, self.psum_freed = [], []
         self.load_key = self.fetch_key = self.store_key = self.drain_key = NEVER
         self.load_limit = self.fetch_limit = self.store_limit = self.drain_limit = -1
-        self.fetched = []  # (first beat's cycle, cycles a beat) of each burst of the program
+        self.bursts = []  # (first cycle, cycle after the last, beats) of the program's bursts
+        self.dispatched = []  # cycle of each instruction
         self.chunks = []  # (first cycle, first capture, cycles a pixel, pixels, whether they add, last cycle)
         self.computed = False  # no further chunk will come
+        self.waits = []  # of COMPUTE between chunks, see `array.compute_unit`
         self.vector_starts, self.vector_ends = [], []  # first and last words of IFMAP's vector runs
+        self.vector_jobs = [job for job in jobs.units[Unit.IFMAP] if job.work is not None and job.work[2]]
         self.marks = []  # (layer, cycle)
         self.spans = []  # (job, first cycle, last cycle)
+        self.missing = {}  # by (unit, producer): stretches in which the next instruction lacks a token
+        self.busy = {unit: [] for unit in (Unit.LOAD, Unit.STORE, Unit.POST)}
+        self.vector_busy = []
         self.ended = 0
         self.wake = ALL
 
@@ -81,6 +87,7 @@ class Machine:
             keys = (self.fetch_key, self.load_key, self.store_key, self.drain_key)
             first = min(keys)
             if first == NEVER:
+                self._check()
                 return
             which = keys.index(first)
             limit = min(keys[:which] + keys[which + 1 :])
@@ -97,6 +104,16 @@ class Machine:
                 self.drain_limit = limit
                 self.wake = 1 << Unit.POST
 
+    def _check(self):
+        """All instructions must have been executed."""
+        stuck = [
+            f"{Unit(unit).name} at instruction {jobs[len(passed)].index}"
+            for unit, (jobs, passed) in enumerate(zip(self.jobs.units, self.passed))
+            if len(passed) < len(jobs)
+        ]
+        if stuck or not self.jobs.units[Unit.CONTROL]:
+            raise ValueError(f"the program does not come to its end: {', '.join(stuck) or 'it has no END'}")
+
 
 def gate(m, unit, job, free):
     """The cycle in which a job leaves its queue with its tokens; the instruction before was taken in cycle `free`."""
@@ -106,14 +123,16 @@ def gate(m, unit, job, free):
         yield
     cycle = max(pushed[number] + 1, free)
     if job.waits:
-        taken = m.taken[unit]
+        taken, seen = m.taken[unit], max(pushed[number], free) + 1
         for producer in job.waits:
             tokens, number = m.tokens[producer][unit], taken[producer]
             while len(tokens) <= number:
                 yield
             taken[producer] = number + 1
-            if tokens[number] >= cycle:
-                cycle = tokens[number] + 1
+            token = tokens[number] + 1
+            if token > seen:
+                m.missing.setdefault((unit, producer), []).append((seen, token))
+                cycle = max(cycle, token)
     passed.append(cycle)
     m.wake |= 1 << 6
     return cycle

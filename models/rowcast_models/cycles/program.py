@@ -22,8 +22,7 @@ class _Bursts:
         self.most = min(self.buffer // 2, m.config.burst_beats)
         self.asked = 0
         self.plan = FIRST_PLAN
-        self.starts = []  # cycle of each beat of the bursts that came
-        self.times = []
+        self.times = []  # cycles in which the beats that came are in the buffer
 
     def popped(self, count, cycle):
         """So many beats have left the buffer, the last one in this cycle; maybe there is room for another burst."""
@@ -35,8 +34,9 @@ class _Bursts:
         """Put up the address that was asked for."""
         m, address = self.m, self.m.fetch_key
         beats = min(self.left, self.most)
-        first, _, step = m.bus.read(address, beats, 1)
+        first, last, step = m.bus.read(address, beats, 1)
         self.times.extend(int(first + i * step) + 1 for i in range(beats))
+        m.bursts.append((first, last + 1, beats))
         self.asked += beats
         self.left -= beats
         self.plan = address
@@ -49,6 +49,7 @@ def dispatch(m):
     order, pushed, passed = m.jobs.order, m.pushed, m.passed
     parts = max(1, isa.BYTES // beat_bytes)  # beats of an instruction
     share = max(1, beat_bytes // isa.BYTES)  # instructions of a beat
+    dispatched = m.dispatched
     bursts = _Bursts(m, m.jobs.counts.program_beats)
     bursts.popped(0, -1)
     times = bursts.times
@@ -70,6 +71,7 @@ def dispatch(m):
             beat += 1
             bursts.popped(beat, load)
         taken = load + 1
+        dispatched.append(taken)
         if unit == Unit.CONTROL:
             break
         queue = pushed[unit]
@@ -83,11 +85,10 @@ def dispatch(m):
                 else:
                     yield
             if left[before] >= taken:
-                taken = left[before] + 1
+                taken = dispatched[-1] = left[before] + 1
         queue.append(taken)
         m.wake |= 1 << unit
     m.end(taken + 1)
-    m.dispatched = taken
     while True:
         if m.fetch_limit >= m.fetch_key:  # what stands behind END is read, too
             bursts.serve()

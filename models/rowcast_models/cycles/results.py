@@ -86,6 +86,7 @@ def post_unit(m):
             take = max(seen, (arrived if quiet else complete) + 1)
             if job.name == "MARK":
                 m.marks.append((job.work[0], take))
+            m.busy[Unit.POST].append((passed + 1, take + 1))
             m.signal(Unit.POST, job, take)
             m.end(take)
             continue
@@ -102,6 +103,7 @@ def post_unit(m):
             vectors += 1
             was_drain = False
             m.span(job, take, complete)
+            m.vector_busy.append((take + 1, complete + 1))
         else:
             while len(m.psum_filled) <= passes:
                 yield
@@ -125,6 +127,7 @@ def post_unit(m):
             passes += 1
             was_drain = True
             m.span(job, take, complete)
+        m.busy[Unit.POST].append((passed + 1, complete + 1))
         m.signal(Unit.POST, job, complete)
         m.end(complete)
     while True:

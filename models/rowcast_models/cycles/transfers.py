@@ -67,6 +67,7 @@ def load_unit(m):
         take = walk.at
         end = last + 3 + int(step - 1)
         m.span(job, begun, end)
+        m.busy[Unit.LOAD].append((seen, end))
         m.load_key, m.load_limit = NEVER, -1
         m.signal(Unit.LOAD, job, end)
         m.end(end)
@@ -113,6 +114,7 @@ def store_unit(m):
             walk.done(issue, last)
         take = walk.at
         m.span(job, begun, answer)
+        m.busy[Unit.STORE].append((seen, answer + 1))
         m.store_key, m.store_limit = NEVER, -1
         m.signal(Unit.STORE, job, answer + 1)
         m.end(answer + 1)
