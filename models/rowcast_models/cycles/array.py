@@ -43,7 +43,7 @@ def filter_unit(m):
             m.wake |= 1 << Unit.COMPUTE
         m.span(job, begun, done)
         m.signal(Unit.FILTER, job, done + 1)
-        m.end(done + FILLED)
+        m.end(done + FILLED + 1)
     while True:
         yield
 
@@ -90,7 +90,7 @@ def ifmap_unit(m):
             m.wake |= 1 << Unit.COMPUTE
         m.span(job, begun, issue)
         m.signal(Unit.IFMAP, job, issue + 1)
-        m.end(issue + FILLED)
+        m.end(issue + FILLED + 1)
     while True:
         yield
 

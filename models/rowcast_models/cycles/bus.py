@@ -55,41 +55,60 @@ class Bus:
         rate = memory.bytes_per_cycle or config.dram_bytes
         self.step = max(1, config.dram_bytes / rate)
         self.read_free = 0
+        self.split = 0  # the cycle from which the next word of parameters can be split
         self.outstanding = memory.outstanding
         self.ends = [-1] * self.outstanding  # last beats of the read bursts before
         self.begun, self.done = [], []  # stretches in which reads take the bus
         self.written = 0  # the cycle from which a written beat can pass
         self.at = 0  # the first stretch that is not over then
 
-    def read(self, address, beats, step):
-        """Serve a burst whose address came in this cycle, `step` cycles a beat at its taker.
+    def read(self, address, beats, step=1):
+        """Serve a burst whose address came in this cycle, and whose taker needs `step` cycles for a beat.
 
         Returns
         -------
-        (first, last, step) : cycles in which its first and its last beat pass, and from one to the next.
+        (first, last) : cycles in which its first and its last beat pass.
         """
         ends = self.ends
         oldest = ends[len(ends) - self.outstanding]
         if oldest >= address:
             address = oldest + 1
         first = max(address + self.latency, self.read_free)
-        step = max(step, self.step)
-        if step == 1:
+        if step == 1 == self.step:
             last = first + beats - 1
-            self.read_free = last + 1
+            self.read_free = over = last + 1
         else:
-            last = ceil(first + (beats - 1) * step)
-            self.read_free = first + beats * step
+            last = ceil(first + (beats - 1) * max(step, self.step))
+            self.read_free = over = first + beats * self.step
+            self.read_free = max(over, last + 1)
         ends.append(last)
         if self.shared:
-            begun, done = self.begun, self.done
-            over = last + 1 if step == self.step else first + beats * self.step
-            if done and done[-1] >= first:
-                done[-1] = max(over, done[-1])
-            else:
-                begun.append(first)
-                done.append(over)
-        return first, last, step
+            self._take(first, over)
+        return ceil(first), last
+
+    def read_items(self, address, beats, items, lag):
+        """Serve a burst of parameters, of whose beats each is split into so many items; `lag`: items of a word.
+
+        Returns
+        -------
+        (first, last) : as of `read`; (the word after the last one is split `lag` cycles later).
+        """
+        first, last = self.read(address, beats)
+        begin = max(first + 2, self.split)
+        self.split = ceil(begin + beats * items)
+        gone = self.split - lag
+        self.read_free = max(self.read_free, gone - 1)
+        self.ends[-1] = last = max(last, gone - lag - 1)
+        return first, last
+
+    def _take(self, first, over):
+        """Reads take the bus from `first` until `over`."""
+        begun, done = self.begun, self.done
+        if done and done[-1] >= first:
+            done[-1] = over
+        else:
+            begun.append(first)
+            done.append(over)
 
     def write(self, start, beats):
         """The cycle of the last beat of a burst whose first one may pass in cycle `start`, as far as reads are known.

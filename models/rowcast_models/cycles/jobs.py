@@ -33,7 +33,7 @@ class Jobs:
 
     `work` by format:
 
-    - LOAD, STORE: (rows as tuples of bursts in beats, cycles that the chip needs for a beat, space).
+    - LOAD, STORE: (rows as tuples of bursts in beats, items of parameters in a beat, space).
     - FILTER_RUN: (flits of a chunk, chunks).
     - IFMAP_RUN: (turns of a chunk, chunks) or, to the vector unit, (words of a window, windows, True).
     - COMPUTE_RUN: (MACs of a dot product, pixels, chunks, first, last).
@@ -87,17 +87,15 @@ class Jobs:
         bursts = self._bursts(fields, self._stride["LOAD"][0])
         words, space = fields["words"] * fields["rows"], fields["space"]
         beats = sum(map(sum, bursts))
-        step = 1
-        if space == isa.Space.PARAM:
-            # A word is split into items of 32 bits, one a cycle.
-            step = words * self.config.lanes // 4 / beats
+        # A word of parameters is split into items of 32 bits, one a cycle; other beats are taken as they come.
+        items = words * self.config.lanes // 4 / beats if space == isa.Space.PARAM else 0
         self.counts.load(index, space, beats)
-        return bursts, step, space
+        return bursts, items, space
 
     def _store(self, fields, index):
         bursts = self._bursts(fields, self._stride["STORE"][0])
         self.counts.store(index, sum(map(sum, bursts)))
-        return bursts, 1, fields["space"]
+        return bursts, 0, fields["space"]
 
     def _bursts(self, fields, stride):
         """Beats of the bursts of each row."""

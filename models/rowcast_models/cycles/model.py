@@ -19,7 +19,7 @@ from .transfers import load_unit, store_unit
 
 __all__ = ["LayerPrediction", "Prediction", "Span", "predict"]
 
-QUIET = 8  # cycles for which all must be quiet at the end
+QUIET = 7  # cycles from the end of all work to the end of the run
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ class _Bursts:
         """Put up the address that was asked for."""
         m, address = self.m, self.m.fetch_key
         beats = min(self.left, self.most)
-        first, last, step = m.bus.read(address, beats, 1)
-        self.times.extend(int(first + i * step) + 1 for i in range(beats))
+        first, last = m.bus.read(address, beats)
+        self.times.extend(int(first + i * m.bus.step) + 1 for i in range(beats))
         m.bursts.append((first, last + 1, beats))
         self.asked += beats
         self.left -= beats

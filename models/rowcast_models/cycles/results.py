@@ -98,7 +98,7 @@ def post_unit(m):
             issue, last = _vector(m, vectors, take, count, lanes, columns)
             m.vector_ends.append(issue)
             m.wake |= 1 << Unit.IFMAP
-            complete_before, complete = complete, last + WORD
+            complete_before, complete = complete, last + lanes + WORD
             ends = arrived = last
             vectors += 1
             was_drain = False
@@ -129,18 +129,21 @@ def post_unit(m):
             m.span(job, take, complete)
         m.busy[Unit.POST].append((passed + 1, complete + 1))
         m.signal(Unit.POST, job, complete)
-        m.end(complete)
+        m.end(complete + 1)
     while True:
         yield
 
 
 def _vector(m, number, accepted, windows, lanes, columns):
     """Last read of IFMAP, and the cycle in which the last result is taken."""
-    job = m.vector_jobs[number]
-    window = job.work[0]
-    first = max(m.vector_starts[number] + VECTOR_WORD, accepted + FIRST_DRAIN)
-    pace = max(window, lanes / columns)
-    last = int(first + window - 1 + (windows - 1) * pace) + 2
-    taken = last - 2
-    issue = taken - VECTOR_WORD if pace == window and first == m.vector_starts[number] + VECTOR_WORD else taken - SLOTS + 1
-    return max(issue, m.vector_starts[number] + min(SLOTS, window * windows) - 1), last + lanes
+    window = m.vector_jobs[number].work[0]
+    start = m.vector_starts[number]
+    word = max(start + VECTOR_WORD, accepted + FIRST_DRAIN)
+    taken = word + window * windows - 1
+    if columns * window < lanes:
+        # Columns take turns, and each needs `lanes` cycles for a result.
+        turns, more = divmod(windows - 1, columns)
+        taken = max(taken, word + turns * lanes + (more + 1) * window - 1)
+    waits = taken - start - window * windows + 1 > VECTOR_WORD
+    issue = max(taken - SLOTS + 1 if waits else taken - VECTOR_WORD, start + min(SLOTS, window * windows) - 1)
+    return issue, taken + 1

@@ -40,7 +40,7 @@ def load_unit(m):
     limit = m.config.outstanding_reads
     ended = [-1] * limit
     issue = -BURST_GAP
-    take = 0
+    take, lag = 0, m.config.lanes // 4
     for job in m.jobs.units[Unit.LOAD]:
         time = yield from gate(m, Unit.LOAD, job, take)
         seen = time + 1
@@ -48,7 +48,7 @@ def load_unit(m):
             take = seen
             m.signal(Unit.LOAD, job, take + 1)
             continue
-        rows, step, space = job.work
+        rows, items, space = job.work
         earliest, begun = max(seen + 1, take + 2), None
         for row in rows:
             at = walk.row(earliest)
@@ -59,13 +59,16 @@ def load_unit(m):
                 while address > m.load_limit:
                     m.load_key = address
                     yield
-                first, last, pace = bus.read(address, beats, step)
+                if items:
+                    first, last = bus.read_items(address, beats, items, lag)
+                else:
+                    first, last = bus.read(address, beats)
                 ended.append(last + 1)
                 if begun is None:
                     begun = address
             walk.done(issue, last + 1)
         take = walk.at
-        end = last + 3 + int(step - 1)
+        end = bus.split - lag + 1 if items else last + 3
         m.span(job, begun, end)
         m.busy[Unit.LOAD].append((seen, end))
         m.load_key, m.load_limit = NEVER, -1
