@@ -4,6 +4,7 @@ from rowcast import isa
 from rowcast.isa import Unit
 
 from .counts import Counts
+from .writers import drain_time
 
 __all__ = ["Job", "Jobs", "WAITS"]
 
@@ -37,7 +38,7 @@ class Jobs:
     - FILTER_RUN: (flits of a chunk, chunks).
     - IFMAP_RUN: (turns of a chunk, chunks) or, to the vector unit, (words of a window, windows, True).
     - COMPUTE_RUN: (MACs of a dot product, pixels, chunks, first, last).
-    - POST_RUN: (source, psums of a column or windows, valid words, place in the counts).
+    - POST_RUN: (source, psums of a column or windows, words to write, `drain_time` if there are several writers).
     - MARK: (layer,).
 
     Parameters
@@ -63,7 +64,9 @@ class Jobs:
         self._levels = [(1, 0, 0)] * 6
         self._bounds = (0, 0)
         self._post_words = 1
-        self._valid = {}
+        self._post_step = 0
+        self._places = [[None] * config.columns for _ in range(config.rows)]
+        self._drains = {}
         prepare = {name: getattr(self, f"_{name.lower()}", None) for name in isa.FORMATS}
         place = {name: int(form.unit) for name, form in isa.FORMATS.items()}
         units, order = self.units, self.order
@@ -153,22 +156,38 @@ class Jobs:
     # Results ------------------------------------------------------------------------------------------------------------
 
     def _post_pe(self, fields, index):
-        row = self._valid.setdefault(fields["row"], {})
-        row[fields["column"]] = fields["valid"]
+        self._places[fields["row"]][fields["column"]] = fields["offset"] if fields["valid"] else None
 
     def _post_loop(self, fields, index):
         self._post_words = fields["count_x"] * fields["count_y"]
+        self._post_step = fields["step_x"]
 
     def _post_run(self, fields, index):
         words = self._post_words
         if fields["source"] != isa.PostSource.DRAIN:
             self.counts.post_run(index, 0, words)
-            return fields["source"], words, words
-        rows = fields["rows"]
-        psums = words * rows * self.config.lanes
-        made = words * sum(sum(self._valid.get(row, {}).values()) for row in range(rows))
+            return fields["source"], words, words, None
+        rows = self._places[: fields["rows"]]
+        psums = words * len(rows) * self.config.lanes
+        made = words * sum(len(row) - row.count(None) for row in rows)
         self.counts.post_run(index, psums, made)
-        return 0, psums, made
+        return 0, psums, made, self._writing(rows, words)
+
+    def _writing(self, rows, words):
+        """`drain_time` of a run if there are several writers."""
+        if self.config.drain_writers == 1:
+            return None
+        banks = self.config.act_banks
+        rows = tuple(tuple(None if place is None else place % banks for place in row) for row in reversed(rows))
+        key = (rows, words, self._post_step % banks)
+        found = self._drains.get(key)
+        if found is None:
+            table = [
+                [None if place is None else (place + pixel * self._post_step) % banks for place in row]
+                for row in rows for pixel in range(words)
+            ]  # fmt: skip
+            found = self._drains[key] = drain_time(table, len(table), lanes=self.config.lanes)
+        return found
 
     def _mark(self, fields, index):
         return (fields["layer"],)

@@ -90,7 +90,7 @@ def post_unit(m):
             m.signal(Unit.POST, job, take)
             m.end(take)
             continue
-        source, count, _ = job.work
+        source, count, words, writing = job.work
         if source:
             take = max(seen, complete + 1)
             while len(m.vector_starts) <= vectors:
@@ -112,9 +112,12 @@ def post_unit(m):
                 take = max(take, ends + 1, ends + rows - 1, complete_before + 1)
             else:
                 take = max(take, complete + 1)
-            drain.start(take + FIRST_DRAIN, count)
+            begun = take + FIRST_DRAIN
+            drain.start(begun, count)
             while True:
                 end, known = drain.end()
+                if writing and end < begun + writing[0] - 1:
+                    end = begun + writing[0] - 1
                 if known or end <= m.drain_limit:
                     break
                 m.drain_key = end
@@ -124,6 +127,8 @@ def post_unit(m):
             m.psum_freed.append(ends + PSUM_FREED)
             arrived = ends + ARRIVE + rows
             complete_before, complete = complete, arrived + WORD + group - 1
+            if writing and complete < begun + writing[1]:
+                complete = begun + writing[1]
             passes += 1
             was_drain = True
             m.span(job, take, complete)
