@@ -2,7 +2,7 @@
 
 from rowcast.isa import Unit
 
-from .machine import gate
+from .machine import gate, settled
 
 __all__ = ["compute_unit", "filter_unit", "ifmap_unit"]
 
@@ -60,7 +60,7 @@ def ifmap_unit(m):
             take = max(seen, issue + 1) + (job.name == "IFMAP_LOOP")
             m.signal(Unit.IFMAP, job, take + 1)
             continue
-        turns, chunks, vector, _ = job.work
+        turns, chunks, vector, share = job.work
         take = max(seen, step)
         step = max(take, step)
         begun = None
@@ -83,7 +83,11 @@ def ifmap_unit(m):
                 first = max(first, freed[chunk - HALVES] + 1)
             if begun is None:
                 begun = first + WALK
-            step = first + turns - 1
+            end, before = first + turns - 1, -1
+            while end != before:
+                yield from settled(m, Unit.IFMAP, end + WALK)
+                before, end = end, first + turns - 1 + m.stalls(first + WALK, end + WALK, share)
+            step = end
             issue = step + WALK
             filled.append(issue + FILLED)
             chunk += 1

@@ -13,12 +13,14 @@ from math import inf
 from rowcast import isa
 from rowcast.isa import Unit
 
+from .activity import Activity
 from .bus import Bus
 
-__all__ = ["NEVER", "Machine", "gate"]
+__all__ = ["FETCH", "NEVER", "Machine", "gate", "settled"]
 
 NEVER = inf
-ALL = (1 << 7) - 1  # the six units, and the fetch and dispatch
+FETCH = 6  # the number of the generator behind the six units
+ALL = (1 << FETCH + 1) - 1
 
 
 class Machine:
@@ -30,7 +32,8 @@ class Machine:
     tokens : cycles of the signals, by producer and consumer.
     filled, freed : halves of the scratchpads, by Unit.FILTER and Unit.IFMAP.
     psum_filled, psum_freed : halves of the psum scratchpad.
-    load_key, fetch_key, store_key, drain_key : the event that would be settled next; `..._limit`: up to where it may.
+    keys : for each generator (by Unit, and FETCH) the cycle of the event that it would settle next.
+    limits : up to which cycle it may.
     """
 
     def __init__(self, jobs, config, memory):
@@ -44,8 +47,7 @@ class Machine:
         self.filled = {Unit.FILTER: [], Unit.IFMAP: []}
         self.freed = {Unit.FILTER: [], Unit.IFMAP: []}
         self.psum_filled, self.psum_freed = [], []
-        self.load_key = self.fetch_key = self.store_key = self.drain_key = NEVER
-        self.load_limit = self.fetch_limit = self.store_limit = self.drain_limit = -1
+        self.keys, self.limits = [NEVER] * (FETCH + 1), [-1] * (FETCH + 1)
         self.bursts = []  # (first cycle, cycle after the last, beats) of the program's bursts
         self.dispatched = []  # cycle of each instruction
         self.chunks = []  # (first cycle, first capture, cycles a pixel, pixels, whether they add, last cycle)
@@ -59,6 +61,10 @@ class Machine:
         self.busy = {unit: [] for unit in (Unit.LOAD, Unit.STORE, Unit.POST)}
         self.vector_busy = []
         self.ended = 0
+        # Banks of both clients among all: how often a read of STORE is in the way of one of IFMAP.
+        self.meet = min(1, (config.noc_words + config.dram_words - 1) / config.act_banks)
+        self.store_reads = Activity()
+        self.post_writes = Activity()
         self.wake = ALL
 
     def signal(self, unit, job, cycle):
@@ -77,6 +83,11 @@ class Machine:
         if cycle > self.ended:
             self.ended = cycle
 
+    def stalls(self, first, last, share):
+        """Cycles in which IFMAP, reading from `first` to `last`, meets STORE, which goes first; `share`: of its turns that read."""
+        reads = self.store_reads.within(first, last + 1)
+        return int(reads * share * self.meet + 0.5) if reads else 0
+
     def run(self, units):
         """Let all units work to the end of the program; `units` are the generators, in the order of `wake`."""
         while True:
@@ -84,25 +95,16 @@ class Machine:
                 lowest = self.wake & -self.wake
                 self.wake ^= lowest
                 next(units[lowest.bit_length() - 1])
-            keys = (self.fetch_key, self.load_key, self.store_key, self.drain_key)
+            keys = self.keys
             first = min(keys)
             if first == NEVER:
                 self._check()
                 return
             which = keys.index(first)
-            limit = min(keys[:which] + keys[which + 1 :])
-            if which == 0:
-                self.fetch_limit = limit
-                self.wake = 1 << 6
-            elif which == 1:
-                self.load_limit = limit
-                self.wake = 1 << Unit.LOAD
-            elif which == 2:
-                self.store_limit = limit
-                self.wake = 1 << Unit.STORE
-            else:
-                self.drain_limit = limit
-                self.wake = 1 << Unit.POST
+            keys[which] = NEVER
+            self.limits[which] = min(keys)
+            keys[which] = first
+            self.wake = 1 << which
 
     def _check(self):
         """All instructions must have been executed."""
@@ -113,6 +115,14 @@ class Machine:
         ]
         if stuck or not self.jobs.units[Unit.CONTROL]:
             raise ValueError(f"the program does not come to its end: {', '.join(stuck) or 'it has no END'}")
+
+
+def settled(m, unit, key):
+    """Wait until nothing that is still unknown can come before cycle `key`."""
+    while key > m.limits[unit]:
+        m.keys[unit] = key
+        yield
+    m.keys[unit], m.limits[unit] = NEVER, -1
 
 
 def gate(m, unit, job, free):
@@ -134,5 +144,5 @@ def gate(m, unit, job, free):
                 m.missing.setdefault((unit, producer), []).append((seen, token))
                 cycle = max(cycle, token)
     passed.append(cycle)
-    m.wake |= 1 << 6
+    m.wake |= 1 << FETCH
     return cycle

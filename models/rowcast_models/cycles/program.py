@@ -3,14 +3,14 @@
 from rowcast import isa
 from rowcast.isa import Unit
 
-from .machine import NEVER
+from .machine import FETCH, NEVER
 
 __all__ = ["dispatch"]
 
 BUFFER_BYTES, LEAST_BEATS = 256, 16  # of fetch's buffer
 FIRST_PLAN = 1
 PLAN = 3  # cycles from the plan of a burst to its offer
-UNITS = (1 << 6) - 1
+FIRST = 0.5  # the address goes out a cycle later, and before one of LOAD in the same cycle
 
 
 class _Bursts:
@@ -26,13 +26,14 @@ class _Bursts:
 
     def popped(self, count, cycle):
         """So many beats have left the buffer, the last one in this cycle; maybe there is room for another burst."""
-        if self.m.fetch_key == NEVER and self.left and self.asked - count <= self.buffer - self.most:
+        if self.m.keys[FETCH] == NEVER and self.left and self.asked - count <= self.buffer - self.most:
             self.plan = max(self.plan, cycle + 1)
-            self.m.fetch_key = self.plan + PLAN + 1
+            self.m.keys[FETCH] = self.plan + PLAN + FIRST
 
     def serve(self):
         """Put up the address that was asked for."""
-        m, address = self.m, self.m.fetch_key
+        m = self.m
+        address = int(m.keys[FETCH] + 1)
         beats = min(self.left, self.most)
         first, last = m.bus.read(address, beats)
         self.times.extend(int(first + i * m.bus.step) + 1 for i in range(beats))
@@ -40,7 +41,7 @@ class _Bursts:
         self.asked += beats
         self.left -= beats
         self.plan = address
-        m.fetch_key, m.fetch_limit = NEVER, -1
+        m.keys[FETCH], m.limits[FETCH] = NEVER, -1
 
 
 def dispatch(m):
@@ -57,7 +58,7 @@ def dispatch(m):
     for number, unit in enumerate(order):
         last = beat + parts if share == 1 else number // share + 1
         while len(times) < last:
-            if m.fetch_limit >= m.fetch_key:
+            if m.limits[FETCH] >= m.keys[FETCH]:
                 bursts.serve()
                 bursts.popped(beat, load)
             else:
@@ -79,7 +80,7 @@ def dispatch(m):
         if before >= 0:
             left = passed[unit]
             while len(left) <= before:
-                if m.fetch_limit >= m.fetch_key:
+                if m.limits[FETCH] >= m.keys[FETCH]:
                     bursts.serve()
                     bursts.popped(beat, load)
                 else:
@@ -90,7 +91,7 @@ def dispatch(m):
         m.wake |= 1 << unit
     m.end(taken + 1)
     while True:
-        if m.fetch_limit >= m.fetch_key:  # what stands behind END is read, too
+        if m.limits[FETCH] >= m.keys[FETCH]:  # what stands behind END is read, too
             bursts.serve()
             bursts.popped(beat, load)
         yield

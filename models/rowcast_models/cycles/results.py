@@ -3,7 +3,7 @@
 from rowcast.isa import Unit
 
 from .array import SLOTS, VECTOR_WORD
-from .machine import NEVER, gate
+from .machine import NEVER, gate, settled
 
 __all__ = ["post_unit"]
 
@@ -95,7 +95,12 @@ def post_unit(m):
             take = max(seen, complete + 1)
             while len(m.vector_starts) <= vectors:
                 yield
-            issue, last = _vector(m, vectors, take, count, lanes, columns)
+            stalls, before = 0, -1
+            while stalls != before:
+                issue, last = _vector(m, vectors, take, count, stalls)
+                yield from settled(m, Unit.POST, last)
+                before, stalls = stalls, m.stalls(m.vector_starts[vectors], issue, m.vector_jobs[vectors].work[3])
+            m.post_writes.add(take + FIRST_DRAIN + WORD, last + lanes + WORD, words)
             m.vector_ends.append(issue)
             m.wake |= 1 << Unit.IFMAP
             complete_before, complete = complete, last + lanes + WORD
@@ -113,22 +118,24 @@ def post_unit(m):
             else:
                 take = max(take, complete + 1)
             begun = take + FIRST_DRAIN
+            m.post_writes.open(begun + ARRIVE + WORD, words / max(count, writing[0] if writing else 0))
             drain.start(begun, count)
             while True:
                 end, known = drain.end()
                 if writing and end < begun + writing[0] - 1:
                     end = begun + writing[0] - 1
-                if known or end <= m.drain_limit:
+                if known or end <= m.limits[Unit.POST]:
                     break
-                m.drain_key = end
+                m.keys[Unit.POST] = end
                 yield
-            m.drain_key, m.drain_limit = NEVER, -1
+            m.keys[Unit.POST], m.limits[Unit.POST] = NEVER, -1
             ends = end
             m.psum_freed.append(ends + PSUM_FREED)
             arrived = ends + ARRIVE + rows
             complete_before, complete = complete, arrived + WORD + group - 1
             if writing and complete < begun + writing[1]:
                 complete = begun + writing[1]
+            m.post_writes.close(complete, words)
             passes += 1
             was_drain = True
             m.span(job, take, complete)
@@ -139,16 +146,17 @@ def post_unit(m):
         yield
 
 
-def _vector(m, number, accepted, windows, lanes, columns):
-    """Last read of IFMAP, and the cycle in which the last result is taken."""
+def _vector(m, number, accepted, windows, stalls):
+    """Last read of IFMAP, which is held up for `stalls` cycles, and the cycle in which the last result is taken."""
+    lanes, columns = m.config.lanes, m.config.columns
     window = m.vector_jobs[number].work[0]
     start = m.vector_starts[number]
     word = max(start + VECTOR_WORD, accepted + FIRST_DRAIN)
-    taken = word + window * windows - 1
+    taken = word + window * windows - 1 + stalls
     if columns * window < lanes:
         # Columns take turns, and each needs `lanes` cycles for a result.
         turns, more = divmod(windows - 1, columns)
         taken = max(taken, word + turns * lanes + (more + 1) * window - 1)
-    waits = taken - start - window * windows + 1 > VECTOR_WORD
+    waits = taken - start - window * windows - stalls + 1 > VECTOR_WORD
     issue = max(taken - SLOTS + 1 if waits else taken - VECTOR_WORD, start + min(SLOTS, window * windows) - 1)
     return issue, taken + 1

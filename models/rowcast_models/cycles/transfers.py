@@ -1,6 +1,6 @@
 """LOAD and STORE: instructions to rows, rows to bursts, bursts to the bus."""
 
-from rowcast.isa import Unit
+from rowcast.isa import Space, Unit
 
 from .machine import NEVER, gate
 
@@ -11,6 +11,7 @@ BURST_GAP = 2  # cycles from one address to the next
 FIRST_BURST = 4  # from a row's walk to its first address
 BURSTS_OWED = 3  # written bursts with an address and without their last beat
 BURSTS_ANSWERED_LATER = 16
+BEATS_AHEAD = 16  # read from the buffer before they are sent
 SPLITTER = 4  # rows between the walk and their last address
 
 
@@ -35,18 +36,20 @@ class _Walk:
 
 
 def load_unit(m):
-    """LOAD, as a generator that stops where it lacks something; `m.load_key` is the address that it wants to put up."""
-    walk, bus = _Walk(), m.bus
+    """LOAD, as a generator; its events are the addresses that it puts up."""
+    unit = Unit.LOAD
+    walk, bus, keys, limits = _Walk(), m.bus, m.keys, m.limits
     limit = m.config.outstanding_reads
     ended = [-1] * limit
     issue = -BURST_GAP
     take, lag = 0, m.config.lanes // 4
-    for job in m.jobs.units[Unit.LOAD]:
-        time = yield from gate(m, Unit.LOAD, job, take)
+    writes, meet = m.post_writes, m.config.dram_words / m.config.act_banks
+    for job in m.jobs.units[unit]:
+        time = yield from gate(m, unit, job, take)
         seen = time + 1
         if job.work is None:
             take = seen
-            m.signal(Unit.LOAD, job, take + 1)
+            m.signal(unit, job, take + 1)
             continue
         rows, items, space = job.work
         earliest, begun = max(seen + 1, take + 2), None
@@ -56,11 +59,13 @@ def load_unit(m):
             for beats in row:
                 issue = max(issue + BURST_GAP, ready, ended[-limit] + 1)
                 address = issue + 2
-                while address > m.load_limit:
-                    m.load_key = address
+                while address > limits[unit]:
+                    keys[unit] = address
                     yield
                 if items:
                     first, last = bus.read_items(address, beats, items, lag)
+                elif space == Space.ACT:
+                    first, last = bus.read(address, beats, 1 / (1 - meet * writes.rate(max(address, bus.read_free))))
                 else:
                     first, last = bus.read(address, beats)
                 ended.append(last + 1)
@@ -70,27 +75,28 @@ def load_unit(m):
         take = walk.at
         end = bus.split - lag + 1 if items else last + 3
         m.span(job, begun, end)
-        m.busy[Unit.LOAD].append((seen, end))
-        m.load_key, m.load_limit = NEVER, -1
-        m.signal(Unit.LOAD, job, end)
+        m.busy[unit].append((seen, end))
+        keys[unit], limits[unit] = NEVER, -1
+        m.signal(unit, job, end)
         m.end(end)
     while True:
         yield
 
 
 def store_unit(m):
-    """STORE; `m.store_key` is the last address of a read that could still delay the burst that it sends."""
-    walk, bus = _Walk(), m.bus
+    """STORE; its events are the last addresses of reads that could still delay the burst that it sends."""
+    unit = Unit.STORE
+    walk, bus, keys, limits = _Walk(), m.bus, m.keys, m.limits
     sent, answered = [-1] * BURSTS_OWED, [-1] * BURSTS_ANSWERED_LATER
     taken = [-1] * bus.outstanding
     issue = -BURST_GAP
-    take = 0
-    for job in m.jobs.units[Unit.STORE]:
-        time = yield from gate(m, Unit.STORE, job, take)
+    take = read = 0
+    for job in m.jobs.units[unit]:
+        time = yield from gate(m, unit, job, take)
         seen = time + 1
         if job.work is None:
             take = seen
-            m.signal(Unit.STORE, job, take + 1)
+            m.signal(unit, job, take + 1)
             continue
         rows = job.work[0]
         earliest, begun = max(seen + 1, take + 2), None
@@ -103,11 +109,14 @@ def store_unit(m):
                 start = max(accepted + 1, data)
                 while True:
                     last = bus.write(start, beats)
-                    if last - bus.latency <= m.store_limit:
+                    if last - bus.latency <= limits[unit]:
                         break
-                    m.store_key = last - bus.latency
+                    keys[unit] = last - bus.latency
                     yield
                 bus.wrote(last)
+                begin = max(read, at + 3)
+                read = max(begin + beats, last - BEATS_AHEAD)
+                m.store_reads.add(begin, read, beats)
                 sent.append(last)
                 answer = last + bus.latency
                 answered.append(answer)
@@ -117,9 +126,9 @@ def store_unit(m):
             walk.done(issue, last)
         take = walk.at
         m.span(job, begun, answer)
-        m.busy[Unit.STORE].append((seen, answer + 1))
-        m.store_key, m.store_limit = NEVER, -1
-        m.signal(Unit.STORE, job, answer + 1)
+        m.busy[unit].append((seen, answer + 1))
+        keys[unit], limits[unit] = NEVER, -1
+        m.signal(unit, job, answer + 1)
         m.end(answer + 1)
     while True:
         yield
