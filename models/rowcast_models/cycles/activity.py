@@ -38,8 +38,14 @@ class Activity:
         self.at = i
         return self.rates[i] if i < len(ends) and begins[i] <= cycle else 0
 
-    def within(self, begin, end):
-        """Accesses in [begin, end)."""
+    def loss(self, begin, end, share, demand=1):
+        """Cycles that another client loses in [begin, end).
+
+        Parameters
+        ----------
+        share : of these accesses, how many are in the way of the other client if it wants one.
+        demand : accesses a cycle that the other client wants at most.
+        """
         begins, ends, rates = self.begins, self.ends, self.rates
         i = self.at
         while i < len(ends) - self.KEPT and ends[i] <= begin:
@@ -50,6 +56,8 @@ class Activity:
             if begins[i] >= end:
                 break
             if ends[i] > begin:
-                total += rates[i] * (min(end, ends[i]) - max(begin, begins[i]))
+                lost = 1 - (1 - rates[i] * share) / demand
+                if lost > 0:
+                    total += lost * (min(end, ends[i]) - max(begin, begins[i]))
             i += 1
         return total

@@ -83,10 +83,12 @@ class Machine:
         if cycle > self.ended:
             self.ended = cycle
 
-    def stalls(self, first, last, share):
-        """Cycles in which IFMAP, reading from `first` to `last`, meets STORE, which goes first; `share`: of its turns that read."""
-        reads = self.store_reads.within(first, last + 1)
-        return int(reads * share * self.meet + 0.5) if reads else 0
+    def stalls(self, first, last, share, demand=1):
+        """Cycles that IFMAP, reading from `first` to `last`, loses to STORE, which goes first.
+
+        `share`: of its turns that read, not pad; `demand`: turns a cycle that it wants.
+        """
+        return int(self.store_reads.loss(first, last + 1, share * self.meet, demand) + 0.5)
 
     def run(self, units):
         """Let all units work to the end of the program; `units` are the generators, in the order of `wake`."""

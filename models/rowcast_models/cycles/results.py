@@ -96,10 +96,12 @@ def post_unit(m):
             while len(m.vector_starts) <= vectors:
                 yield
             stalls, before = 0, -1
+            window, _, _, share = m.vector_jobs[vectors].work
+            demand = min(1, window * columns / lanes)
             while stalls != before:
                 issue, last = _vector(m, vectors, take, count, stalls)
                 yield from settled(m, Unit.POST, last)
-                before, stalls = stalls, m.stalls(m.vector_starts[vectors], issue, m.vector_jobs[vectors].work[3])
+                before, stalls = stalls, m.stalls(m.vector_starts[vectors], issue, share, demand)
             m.post_writes.add(take + FIRST_DRAIN + WORD, last + lanes + WORD, words)
             m.vector_ends.append(issue)
             m.wake |= 1 << Unit.IFMAP
@@ -156,7 +158,7 @@ def _vector(m, number, accepted, windows, stalls):
     if columns * window < lanes:
         # Columns take turns, and each needs `lanes` cycles for a result.
         turns, more = divmod(windows - 1, columns)
-        taken = max(taken, word + turns * lanes + (more + 1) * window - 1)
+        taken = max(taken, word + turns * lanes + (more + 1) * window - 1 + stalls)
     waits = taken - start - window * windows - stalls + 1 > VECTOR_WORD
     issue = max(taken - SLOTS + 1 if waits else taken - VECTOR_WORD, start + min(SLOTS, window * windows) - 1)
     return issue, taken + 1
