@@ -140,7 +140,7 @@ def post_unit(m):
             m.post_writes.close(complete, words)
             passes += 1
             was_drain = True
-            m.span(job, take, complete)
+            m.span(job, begun, ends)
         m.busy[Unit.POST].append((passed + 1, complete + 1))
         m.signal(Unit.POST, job, complete)
         m.end(complete + 1)

@@ -70,11 +70,11 @@ def load_unit(m):
                     first, last = bus.read(address, beats)
                 ended.append(last + 1)
                 if begun is None:
-                    begun = address
+                    begun = first
             walk.done(issue, last + 1)
         take = walk.at
         end = bus.split - lag + 1 if items else last + 3
-        m.span(job, begun, end)
+        m.span(job, begun, last)
         m.busy[unit].append((seen, end))
         keys[unit], limits[unit] = NEVER, -1
         m.signal(unit, job, end)
@@ -122,10 +122,10 @@ def store_unit(m):
                 answered.append(answer)
                 taken.append(answer)
                 if begun is None:
-                    begun = issue
+                    begun = max(start, last - beats + 1)
             walk.done(issue, last)
         take = walk.at
-        m.span(job, begun, answer)
+        m.span(job, begun, last)
         m.busy[unit].append((seen, answer + 1))
         keys[unit], limits[unit] = NEVER, -1
         m.signal(unit, job, answer + 1)
