@@ -55,6 +55,7 @@ class Bus:
         rate = memory.bytes_per_cycle or config.dram_bytes
         self.step = max(1, config.dram_bytes / rate)
         self.read_free = 0
+        self.load_free = 0  # the same for LOAD, behind parameters
         self.split = 0  # the cycle from which the next word of parameters can be split
         self.outstanding = memory.outstanding
         self.ends = [-1] * self.outstanding  # last beats of the read bursts before
@@ -62,8 +63,8 @@ class Bus:
         self.written = 0  # the cycle from which a written beat can pass
         self.at = 0  # the first stretch that is not over then
 
-    def read(self, address, beats, step=1):
-        """Serve a burst whose address came in this cycle, and whose taker needs `step` cycles for a beat.
+    def read(self, address, beats, step=1, free=0):
+        """Serve a burst whose address came in this cycle, and whose taker needs `step` cycles for a beat, from `free` on.
 
         Returns
         -------
@@ -73,7 +74,7 @@ class Bus:
         oldest = ends[len(ends) - self.outstanding]
         if oldest >= address:
             address = oldest + 1
-        first = max(address + self.latency, self.read_free)
+        first = max(address + self.latency, self.read_free, free)
         if step == 1 == self.step:
             last = first + beats - 1
             self.read_free = over = last + 1
@@ -93,11 +94,12 @@ class Bus:
         -------
         (first, last) : as of `read`; (the word after the last one is split `lag` cycles later).
         """
-        first, last = self.read(address, beats)
+        first, last = self.read(address, beats, free=self.load_free)
         begin = max(first + 2, self.split)
         self.split = ceil(begin + beats * items)
         gone = self.split - lag
-        self.read_free = max(self.read_free, gone - 1)
+        self.load_free = gone - 1
+        self.read_free = max(self.read_free, gone - lag)
         self.ends[-1] = last = max(last, gone - lag - 1)
         return first, last
 

@@ -65,9 +65,10 @@ def load_unit(m):
                 if items:
                     first, last = bus.read_items(address, beats, items, lag)
                 elif space == Space.ACT:
-                    first, last = bus.read(address, beats, 1 / (1 - meet * writes.rate(max(address, bus.read_free))))
+                    step = 1 / (1 - meet * writes.rate(max(address + bus.latency, bus.read_free)))
+                    first, last = bus.read(address, beats, step, bus.load_free)
                 else:
-                    first, last = bus.read(address, beats)
+                    first, last = bus.read(address, beats, free=bus.load_free)
                 ended.append(last + 1)
                 if begun is None:
                     begun = first
