@@ -2,7 +2,7 @@
 
 from rowcast.isa import Unit
 
-from .machine import gate, settled
+from .machine import finish, gate, settled
 
 __all__ = ["compute_unit", "filter_unit", "ifmap_unit"]
 
@@ -44,8 +44,7 @@ def filter_unit(m):
         m.span(job, begun, done)
         m.signal(Unit.FILTER, job, done + 1)
         m.end(done + FILLED + 1)
-    while True:
-        yield
+    yield from finish(m, Unit.FILTER)
 
 
 def ifmap_unit(m):
@@ -95,8 +94,7 @@ def ifmap_unit(m):
         m.span(job, begun, issue)
         m.signal(Unit.IFMAP, job, issue + 1)
         m.end(issue + FILLED + 1)
-    while True:
-        yield
+    yield from finish(m, Unit.IFMAP)
 
 
 def compute_unit(m):
@@ -161,5 +159,4 @@ def compute_unit(m):
             m.end(end + PSUM_FILLED + lanes)
     m.computed = True
     m.wake |= 1 << Unit.POST
-    while True:
-        yield
+    yield from finish(m, Unit.COMPUTE)

@@ -96,7 +96,7 @@ class Bus:
         """
         first, last = self.read(address, beats, free=self.load_free)
         begin = max(first + 2, self.split)
-        self.split = ceil(begin + beats * items)
+        self.split = max(ceil(begin + beats * items), last + 2 + lag)
         gone = self.split - lag
         self.load_free = gone - 1
         self.read_free = max(self.read_free, gone - lag)

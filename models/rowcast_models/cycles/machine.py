@@ -16,7 +16,7 @@ from rowcast.isa import Unit
 from .activity import Activity
 from .bus import Bus
 
-__all__ = ["FETCH", "NEVER", "Machine", "gate", "settled"]
+__all__ = ["FETCH", "NEVER", "Machine", "finish", "gate", "settled"]
 
 NEVER = inf
 FETCH = 6  # the number of the generator behind the six units
@@ -60,6 +60,7 @@ class Machine:
         self.missing = {}  # by (unit, producer): stretches in which the next instruction lacks a token
         self.busy = {unit: [] for unit in (Unit.LOAD, Unit.STORE, Unit.POST)}
         self.vector_busy = []
+        self.finished = set()  # units
         self.ended = 0
         # Banks of both clients among all: how often a read of STORE is in the way of one of IFMAP.
         self.meet = min(1, (config.noc_words + config.dram_words - 1) / config.act_banks)
@@ -110,13 +111,20 @@ class Machine:
 
     def _check(self):
         """All instructions must have been executed."""
-        stuck = [
-            f"{Unit(unit).name} at instruction {jobs[len(passed)].index}"
-            for unit, (jobs, passed) in enumerate(zip(self.jobs.units, self.passed))
-            if len(passed) < len(jobs)
-        ]
+        stuck = []
+        for unit, (jobs, passed) in enumerate(zip(self.jobs.units, self.passed)):
+            if unit not in self.finished:
+                where = f"before instruction {jobs[len(passed)].index}" if len(passed) < len(jobs) else ""
+                stuck.append(f"{Unit(unit).name} {where or f'in instruction {jobs[-1].index}'}")
         if stuck or not self.jobs.units[Unit.CONTROL]:
             raise ValueError(f"the program does not come to its end: {', '.join(stuck) or 'it has no END'}")
+
+
+def finish(m, unit):
+    """Stay at the end of the unit's instructions."""
+    m.finished.add(unit)
+    while True:
+        yield
 
 
 def settled(m, unit, key):

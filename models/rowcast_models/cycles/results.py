@@ -3,7 +3,7 @@
 from rowcast.isa import Unit
 
 from .array import SLOTS, VECTOR_WORD
-from .machine import NEVER, gate, settled
+from .machine import NEVER, finish, gate, settled
 
 __all__ = ["post_unit"]
 
@@ -144,8 +144,7 @@ def post_unit(m):
         m.busy[Unit.POST].append((passed + 1, complete + 1))
         m.signal(Unit.POST, job, complete)
         m.end(complete + 1)
-    while True:
-        yield
+    yield from finish(m, Unit.POST)
 
 
 def _vector(m, number, accepted, windows, stalls):

@@ -2,7 +2,7 @@
 
 from rowcast.isa import Space, Unit
 
-from .machine import NEVER, gate
+from .machine import NEVER, finish, gate
 
 __all__ = ["load_unit", "store_unit"]
 
@@ -80,8 +80,7 @@ def load_unit(m):
         keys[unit], limits[unit] = NEVER, -1
         m.signal(unit, job, end)
         m.end(end)
-    while True:
-        yield
+    yield from finish(m, Unit.LOAD)
 
 
 def store_unit(m):
@@ -131,5 +130,4 @@ def store_unit(m):
         keys[unit], limits[unit] = NEVER, -1
         m.signal(unit, job, answer + 1)
         m.end(answer + 1)
-    while True:
-        yield
+    yield from finish(m, Unit.STORE)
