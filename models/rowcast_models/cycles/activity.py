@@ -15,7 +15,7 @@ class Activity:
         self.at = 0
 
     def add(self, begin, end, accesses):
-        """So many accesses in [begin, end)."""
+        """So many accesses (or what else is counted) in [begin, end)."""
         self.begins.append(begin)
         self.ends.append(end)
         self.rates.append(accesses / max(end - begin, 1))
@@ -38,26 +38,13 @@ class Activity:
         self.at = i
         return self.rates[i] if i < len(ends) and begins[i] <= cycle else 0
 
-    def loss(self, begin, end, share, demand=1):
-        """Cycles that another client loses in [begin, end).
-
-        Parameters
-        ----------
-        share : of these accesses, how many are in the way of the other client if it wants one.
-        demand : accesses a cycle that the other client wants at most.
-        """
-        begins, ends, rates = self.begins, self.ends, self.rates
-        i = self.at
+    def within(self, begin, end):
+        """(cycles, accesses a cycle) of the stretches in [begin, end)."""
+        begins, ends, i = self.begins, self.ends, self.at
         while i < len(ends) - self.KEPT and ends[i] <= begin:
             i += 1
         self.at = i
-        total = 0
-        while i < len(ends):
-            if begins[i] >= end:
-                break
+        while i < len(ends) and begins[i] < end:
             if ends[i] > begin:
-                lost = 1 - (1 - rates[i] * share) / demand
-                if lost > 0:
-                    total += lost * (min(end, ends[i]) - max(begin, begins[i]))
+                yield min(end, ends[i]) - max(begin, begins[i]), self.rates[i]
             i += 1
-        return total

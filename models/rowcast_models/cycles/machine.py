@@ -62,8 +62,6 @@ class Machine:
         self.vector_busy = []
         self.finished = set()  # units
         self.ended = 0
-        # Banks of both clients among all: how often a read of STORE is in the way of one of IFMAP.
-        self.meet = min(1, (config.noc_words + config.dram_words - 1) / config.act_banks)
         self.store_reads = Activity()
         self.post_writes = Activity()
         self.wake = ALL
@@ -84,12 +82,18 @@ class Machine:
         if cycle > self.ended:
             self.ended = cycle
 
-    def stalls(self, first, last, share, demand=1):
+    def stalls(self, first, last, reading, demand=1):
         """Cycles that IFMAP, reading from `first` to `last`, loses to STORE, which goes first.
 
-        `share`: of its turns that read, not pad; `demand`: turns a cycle that it wants.
+        `reading`: of its job; `demand`: turns a cycle that it wants.
         """
-        return int(self.store_reads.loss(first, last + 1, share * self.meet, demand) + 0.5)
+        share, walk = reading
+        total = 0
+        for length, rate in self.store_reads.within(first, last + 1):
+            lost = 1 - (1 - rate * share * self.jobs.banks.store_and_ifmap(rate, walk)) / demand
+            if lost > 0:
+                total += lost * length
+        return int(total + 0.5)
 
     def run(self, units):
         """Let all units work to the end of the program; `units` are the generators, in the order of `wake`."""

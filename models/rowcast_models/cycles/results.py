@@ -90,19 +90,21 @@ def post_unit(m):
             m.signal(Unit.POST, job, take)
             m.end(take)
             continue
-        source, count, words, writing = job.work
+        source, count, words, writing = job.work[:4]
         if source:
             take = max(seen, complete + 1)
             while len(m.vector_starts) <= vectors:
                 yield
             stalls, before = 0, -1
-            window, _, _, share = m.vector_jobs[vectors].work
+            window, _, _, reading = m.vector_jobs[vectors].work
             demand = min(1, window * columns / lanes)
             while stalls != before:
                 issue, last = _vector(m, vectors, take, count, stalls)
                 yield from settled(m, Unit.POST, last)
-                before, stalls = stalls, m.stalls(m.vector_starts[vectors], issue, share, demand)
-            m.post_writes.add(take + FIRST_DRAIN + WORD, last + lanes + WORD, words)
+                before, stalls = stalls, m.stalls(m.vector_starts[vectors], issue, reading, demand)
+            pace = max(window, lanes / columns)
+            lost = count * m.jobs.banks.post_and_load(pace, ((0, 0),), words)
+            m.post_writes.add(take + FIRST_DRAIN + WORD, last + lanes + WORD, lost)
             m.vector_ends.append(issue)
             m.wake |= 1 << Unit.IFMAP
             complete_before, complete = complete, last + lanes + WORD
@@ -120,7 +122,7 @@ def post_unit(m):
             else:
                 take = max(take, complete + 1)
             begun = take + FIRST_DRAIN
-            m.post_writes.open(begun + ARRIVE + WORD, words / max(count, writing[0] if writing else 0))
+            m.post_writes.open(begun + ARRIVE + WORD, words * job.work[4] / max(count, writing[0] if writing else 0))
             drain.start(begun, count)
             while True:
                 end, known = drain.end()
@@ -137,7 +139,7 @@ def post_unit(m):
             complete_before, complete = complete, arrived + WORD + group - 1
             if writing and complete < begun + writing[1]:
                 complete = begun + writing[1]
-            m.post_writes.close(complete, words)
+            m.post_writes.close(complete, words * job.work[4])
             passes += 1
             was_drain = True
             m.span(job, begun, ends)

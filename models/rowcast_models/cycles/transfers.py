@@ -12,6 +12,7 @@ FIRST_BURST = 4  # from a row's walk to its first address
 BURSTS_OWED = 3  # written bursts with an address and without their last beat
 BURSTS_ANSWERED_LATER = 16
 BEATS_AHEAD = 16  # read from the buffer before they are sent
+MOST = 16  # cycles that POST can hold up a beat in the mean
 SPLITTER = 4  # rows between the walk and their last address
 
 
@@ -43,7 +44,7 @@ def load_unit(m):
     ended = [-1] * limit
     issue = -BURST_GAP
     take, lag = 0, m.config.lanes // 4
-    writes, meet = m.post_writes, m.config.dram_words / m.config.act_banks
+    lost = m.post_writes
     for job in m.jobs.units[unit]:
         time = yield from gate(m, unit, job, take)
         seen = time + 1
@@ -65,7 +66,7 @@ def load_unit(m):
                 if items:
                     first, last = bus.read_items(address, beats, items, lag)
                 elif space == Space.ACT:
-                    step = 1 / (1 - meet * writes.rate(max(address + bus.latency, bus.read_free)))
+                    step = 1 / max(1 - lost.rate(max(address + bus.latency, bus.read_free)), 1 / MOST)
                     first, last = bus.read(address, beats, step, bus.load_free)
                 else:
                     first, last = bus.read(address, beats, free=bus.load_free)

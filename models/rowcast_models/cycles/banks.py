@@ -1,0 +1,99 @@
+"""How often two clients of the activation memory meet in a bank.
+
+A client that goes second loses a cycle whenever the first one wants one of its banks.  Both mostly walk through the
+banks in a regular way, so they may never meet, or the second may stay right behind the first: a mean over all banks
+would be wrong by far.  So both walks are followed for a while, from some places of one relative to the other.
+"""
+
+__all__ = ["Banks"]
+
+CYCLES = 384  # that are followed; the second half counts
+PHASES = 4  # places to start from
+TURNS = 256  # of a feeder's loop nest that are looked at
+RATES = 8  # parts into which a rate is rounded
+
+
+class Banks:
+    """What is lost at the banks of a configuration's activation memory."""
+
+    def __init__(self, config):
+        self.config = config
+        self.banks = config.act_banks
+        self._found = {}
+
+    def mask(self, bank, words):
+        """The banks of so many words."""
+        bits = ((1 << words) - 1) << bank % self.banks
+        return (bits | bits >> self.banks) & ((1 << self.banks) - 1)
+
+    def walk(self, levels):
+        """Banks of each turn of an IFMAP loop nest, relative to the first: tuple of masks.
+
+        Parameters
+        ----------
+        levels : (turns, step) of each level, innermost first; an advance returns the inner levels.
+        """
+        key = ("walk", levels)
+        if key not in self._found:
+            distances, gone = [], 0
+            for turns, step in levels:
+                distances.append((turns, step + gone))
+                gone += (turns - 1) * (step + gone)
+            places = [0]
+            for turns, distance in distances:
+                if len(places) < TURNS and turns > 1:
+                    places = [place + turn * distance for turn in range(min(turns, TURNS)) for place in places][:TURNS]
+            self._found[key] = tuple(self.mask(place, self.config.noc_words) for place in places)
+        return self._found[key]
+
+    def store_and_ifmap(self, rate, walk):
+        """Cycles that IFMAP loses for each beat that STORE reads at this rate; `walk`: its banks."""
+        rate = max(1, round(rate * RATES))
+        key = (rate, walk)
+        if key not in self._found:
+            beat, first, beats = self.config.dram_words, [], 0
+            for cycle in range(CYCLES):
+                due = (cycle + 1) * rate // RATES > beats
+                first.append(self.mask(beats * beat, beat) if due else 0)
+                beats += due
+            self._found[key] = self._lost(first, walk)
+        return self._found[key]
+
+    def post_and_load(self, period, words, step):
+        """Cycles that LOAD loses for each word of POST.
+
+        Parameters
+        ----------
+        period : cycles after which the same comes again, `step` banks further.
+        words : (cycle in the period, bank) of each word.
+        """
+        period, step = max(1, round(period)), step % self.banks
+        words = tuple((cycle, bank % self.banks) for cycle, bank in words)
+        key = (period, words, step)
+        if key not in self._found:
+            first = [0] * CYCLES
+            for turn in range(CYCLES // period + 1):
+                for cycle, bank in words:
+                    at = turn * period + cycle
+                    if at < CYCLES:
+                        first[at] |= self.mask(bank + turn * step, 1)
+            beat = self.config.dram_words
+            self._found[key] = self._lost(first, [self.mask(i * beat, beat) for i in range(self.banks // beat)], len(words) / period)
+        return self._found[key]
+
+    def _lost(self, first, second, rate=0):
+        """Cycles that the walk `second` loses for each access of `first`, which has a mask a cycle."""
+        turns, lost = len(second), 0
+        half = len(first) // 2
+        accesses = rate * (len(first) - half) or sum(mask > 0 for mask in first[half:])
+        for phase in range(PHASES):
+            at, shift = phase * turns // PHASES, phase * self.banks // PHASES
+            for cycle, mask in enumerate(first):
+                if mask and self._turned(mask, shift) & second[at]:
+                    lost += cycle >= half
+                else:
+                    at = at + 1 if at + 1 < turns else 0
+        return lost / PHASES / max(accesses, 1)
+
+    def _turned(self, mask, shift):
+        return (mask << shift | mask >> self.banks - shift) & ((1 << self.banks) - 1)
