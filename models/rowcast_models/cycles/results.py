@@ -97,14 +97,15 @@ def post_unit(m):
                 yield
             stalls, before = 0, -1
             window, _, _, reading = m.vector_jobs[vectors].work
-            demand = min(1, window * columns / lanes)
+            demand, pace = min(1, window * columns / lanes), max(window, lanes / columns)
+            lost = m.jobs.banks.post_and_load(pace, ((0, 0),), words)
+            begun = max(take + FIRST_DRAIN, m.vector_starts[vectors] + VECTOR_WORD)
+            m.post_writes.open(begun + window + lanes + WORD, lost / pace)
             while stalls != before:
                 issue, last = _vector(m, vectors, take, count, stalls)
                 yield from settled(m, Unit.POST, last)
                 before, stalls = stalls, m.stalls(m.vector_starts[vectors], issue, reading, demand)
-            pace = max(window, lanes / columns)
-            lost = count * m.jobs.banks.post_and_load(pace, ((0, 0),), words)
-            m.post_writes.add(take + FIRST_DRAIN + WORD, last + lanes + WORD, lost)
+            m.post_writes.close(last + lanes + WORD, count * lost)
             m.vector_ends.append(issue)
             m.wake |= 1 << Unit.IFMAP
             complete_before, complete = complete, last + lanes + WORD
