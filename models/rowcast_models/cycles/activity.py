@@ -4,6 +4,8 @@ from math import inf
 
 __all__ = ["Activity"]
 
+LEAST = 1 / 16  # of its time that a slower client always gets
+
 
 class Activity:
     """Accesses in stretches that follow each other; queries go forward in time, too, give or take `KEPT` stretches."""
@@ -30,13 +32,25 @@ class Activity:
         self.ends[-1] = end
         self.rates[-1] = accesses / max(end - self.begins[-1], 1)
 
-    def rate(self, cycle):
-        """Accesses a cycle."""
+    def passed(self, cycle, beats):
+        """The cycle after so many beats from this cycle on, one a cycle, if each access (or part of one) costs one."""
         begins, ends, i = self.begins, self.ends, self.at
         while i < len(ends) and ends[i] <= cycle:
             i += 1
         self.at = i
-        return self.rates[i] if i < len(ends) and begins[i] <= cycle else 0
+        while i < len(ends):
+            if begins[i] > cycle:
+                if begins[i] - cycle >= beats:
+                    break
+                beats -= begins[i] - cycle
+                cycle = begins[i]
+            share = max(1 - self.rates[i], LEAST)
+            if (ends[i] - cycle) * share >= beats:
+                return cycle + beats / share
+            beats -= (ends[i] - cycle) * share
+            cycle = ends[i]
+            i += 1
+        return cycle + beats
 
     def within(self, begin, end):
         """(cycles, accesses a cycle) of the stretches in [begin, end)."""

@@ -12,7 +12,6 @@ FIRST_BURST = 4  # from a row's walk to its first address
 BURSTS_OWED = 3  # written bursts with an address and without their last beat
 BURSTS_ANSWERED_LATER = 16
 BEATS_AHEAD = 16  # read from the buffer before they are sent
-MOST = 16  # cycles that POST can hold up a beat in the mean
 SPLITTER = 4  # rows between the walk and their last address
 
 
@@ -66,8 +65,8 @@ def load_unit(m):
                 if items:
                     first, last = bus.read_items(address, beats, items, lag)
                 elif space == Space.ACT:
-                    step = 1 / max(1 - lost.rate(max(address + bus.latency, bus.read_free)), 1 / MOST)
-                    first, last = bus.read(address, beats, step, bus.load_free)
+                    begin = max(address + bus.latency, bus.read_free, bus.load_free)
+                    first, last = bus.read(address, beats, (lost.passed(begin, beats) - begin) / beats, bus.load_free)
                 else:
                     first, last = bus.read(address, beats, free=bus.load_free)
                 ended.append(last + 1)
