@@ -1,7 +1,5 @@
 """What a client does at a memory, as rates over stretches of time."""
 
-from math import inf
-
 __all__ = ["Activity"]
 
 LEAST = 1 / 16  # of its time that a slower client always gets
@@ -22,13 +20,13 @@ class Activity:
         self.ends.append(end)
         self.rates.append(accesses / max(end - begin, 1))
 
-    def open(self, begin, rate):
-        """Accesses at this rate from here on, until `close`."""
-        self.add(begin, inf, 0)
+    def open(self, begin, end, rate):
+        """Accesses at this rate in [begin, end), until `close` says how many there were."""
+        self.add(begin, end, 0)
         self.rates[-1] = rate
 
     def close(self, end, accesses):
-        """So many accesses there were, until this cycle."""
+        """So many accesses there were in the last stretch, until this cycle."""
         self.ends[-1] = end
         self.rates[-1] = accesses / max(end - self.begins[-1], 1)
 

@@ -79,9 +79,10 @@ class Bus:
             last = first + beats - 1
             self.read_free = over = last + 1
         else:
-            last = ceil(first + (beats - 1) * max(step, self.step))
-            self.read_free = over = first + beats * self.step
-            self.read_free = max(over, last + 1)
+            pace = max(step, self.step)
+            last = ceil(first + (beats - 1) * pace)
+            self.read_free = first + beats * pace
+            over = first + beats * self.step
         ends.append(last)
         if self.shared:
             self._take(first, over)

@@ -100,7 +100,8 @@ def post_unit(m):
             demand, pace = min(1, window * columns / lanes), max(window, lanes / columns)
             lost = m.jobs.banks.post_and_load(pace, ((0, 0),), words)
             begun = max(take + FIRST_DRAIN, m.vector_starts[vectors] + VECTOR_WORD)
-            m.post_writes.open(begun + window + lanes + WORD, lost / pace)
+            written = begun + window + lanes + WORD
+            m.post_writes.open(written, written + count * pace, lost / pace)
             while stalls != before:
                 issue, last = _vector(m, vectors, take, count, stalls)
                 yield from settled(m, Unit.POST, last)
@@ -123,7 +124,8 @@ def post_unit(m):
             else:
                 take = max(take, complete + 1)
             begun = take + FIRST_DRAIN
-            m.post_writes.open(begun + ARRIVE + WORD, words * job.work[4] / max(count, writing[0] if writing else 0))
+            written, lasts = begun + ARRIVE + WORD, max(count, writing[0] if writing else 0)
+            m.post_writes.open(written, written + lasts, words * job.work[4] / lasts)
             drain.start(begun, count)
             while True:
                 end, known = drain.end()
