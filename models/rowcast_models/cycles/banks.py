@@ -56,11 +56,11 @@ class Banks:
                 due = (cycle + 1) * rate // RATES > beats
                 first.append(self.mask(beats * beat, beat) if due else 0)
                 beats += due
-            self._found[key] = self._lost(first, walk)
+            self._found[key] = self._lost(first, walk, beat)[0]
         return self._found[key]
 
     def post_and_load(self, period, words, step):
-        """Cycles that LOAD loses for each word of POST.
+        """Cycles that LOAD loses for each word of POST, and for how many words it does not at first.
 
         Parameters
         ----------
@@ -78,22 +78,29 @@ class Banks:
                     if at < CYCLES:
                         first[at] |= self.mask(bank + turn * step, 1)
             beat = self.config.dram_words
-            self._found[key] = self._lost(first, [self.mask(i * beat, beat) for i in range(self.banks // beat)], len(words) / period)
+            beats = [self.mask(i * beat, beat) for i in range(self.banks // beat)]
+            self._found[key] = self._lost(first, beats)
         return self._found[key]
 
-    def _lost(self, first, second, rate=0):
-        """Cycles that the walk `second` loses for each access of `first`, which has a mask a cycle."""
-        turns, lost = len(second), 0
-        half = len(first) // 2
-        accesses = rate * (len(first) - half) or sum(mask > 0 for mask in first[half:])
+    def _lost(self, first, second, words=1):
+        """What the walk `second` loses to the accesses of `first`, of so many words, which has a mask a cycle.
+
+        Returns
+        -------
+        (cycles for each access in the long run, accesses at the start that cost nothing, in the mean)
+        """
+        turns, half, lost, early = len(second), len(first) // 2, 0, 0
         for phase in range(PHASES):
-            at, shift = phase * turns // PHASES, phase * self.banks // PHASES
+            at, shift = 0, phase * self.banks // PHASES
             for cycle, mask in enumerate(first):
                 if mask and self._turned(mask, shift) & second[at]:
                     lost += cycle >= half
+                    early += cycle < half
                 else:
                     at = at + 1 if at + 1 < turns else 0
-        return lost / PHASES / max(accesses, 1)
+        counts = [sum(mask.bit_count() for mask in part) * PHASES // words for part in (first[:half], first[half:])]
+        each = lost / max(counts[1], 1)
+        return each, max(0, (each * counts[0] - early) / each / PHASES) if each else 0
 
     def _turned(self, mask, shift):
         return (mask << shift | mask >> self.banks - shift) & ((1 << self.banks) - 1)

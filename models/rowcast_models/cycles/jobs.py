@@ -185,7 +185,7 @@ class Jobs:
         """Cycles that LOAD loses for each word of a drain."""
         lanes = self.config.lanes
         words = [(column % lanes, place) for column, place in enumerate(rows[0]) if place is not None]
-        return self.banks.post_and_load(lanes, words, self._post_step) if words else 0
+        return self.banks.post_and_load(lanes, words, self._post_step)[0] if words else 0
 
     def _writing(self, rows, words):
         """`drain_time` of a run if there are several writers."""

@@ -98,15 +98,15 @@ def post_unit(m):
             stalls, before = 0, -1
             window, _, _, reading = m.vector_jobs[vectors].work
             demand, pace = min(1, window * columns / lanes), max(window, lanes / columns)
-            lost = m.jobs.banks.post_and_load(pace, ((0, 0),), words)
+            lost, early = m.jobs.banks.post_and_load(pace, ((0, 0),), words)
             begun = max(take + FIRST_DRAIN, m.vector_starts[vectors] + VECTOR_WORD)
-            written = begun + window + lanes + WORD
-            m.post_writes.open(written, written + count * pace, lost / pace)
+            written = begun + window + lanes + WORD + int(early * pace)
+            m.post_writes.open(written, written + (count - early) * pace, lost / pace)
             while stalls != before:
                 issue, last = _vector(m, vectors, take, count, stalls)
                 yield from settled(m, Unit.POST, last)
                 before, stalls = stalls, m.stalls(m.vector_starts[vectors], issue, reading, demand)
-            m.post_writes.close(last + lanes + WORD, count * lost)
+            m.post_writes.close(last + lanes + WORD, (count - early) * lost)
             m.vector_ends.append(issue)
             m.wake |= 1 << Unit.IFMAP
             complete_before, complete = complete, last + lanes + WORD
