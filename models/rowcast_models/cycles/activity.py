@@ -51,12 +51,12 @@ class Activity:
         return cycle + beats
 
     def within(self, begin, end):
-        """(cycles, accesses a cycle) of the stretches in [begin, end)."""
+        """(begin, end, accesses a cycle) of the stretches in [begin, end)."""
         begins, ends, i = self.begins, self.ends, self.at
         while i < len(ends) - self.KEPT and ends[i] <= begin:
             i += 1
         self.at = i
         while i < len(ends) and begins[i] < end:
             if ends[i] > begin:
-                yield min(end, ends[i]) - max(begin, begins[i]), self.rates[i]
+                yield max(begin, begins[i]), min(end, ends[i]), self.rates[i]
             i += 1

@@ -20,6 +20,7 @@ __all__ = ["FETCH", "NEVER", "Machine", "finish", "gate", "settled"]
 
 NEVER = inf
 FETCH = 6  # the number of the generator behind the six units
+AHEAD = 6  # words before the vector unit when it is slower than IFMAP
 ALL = (1 << FETCH + 1) - 1
 
 
@@ -85,14 +86,17 @@ class Machine:
     def stalls(self, first, last, reading, demand=1):
         """Cycles that IFMAP, reading from `first` to `last`, loses to STORE, which goes first.
 
-        `reading`: of its job; `demand`: turns a cycle that it wants.
+        `reading`: of its job; `demand`: turns a cycle that it wants.  With less than one it works some words ahead.
         """
         share, walk = reading
-        total = 0
-        for length, rate in self.store_reads.within(first, last + 1):
-            lost = 1 - (1 - rate * share * self.jobs.banks.store_and_ifmap(rate, walk)) / demand
-            if lost > 0:
-                total += lost * length
+        room = AHEAD if demand < 1 else 0
+        ahead, total, at = room, 0, first
+        for begin, end, rate in self.store_reads.within(first, last + 1):
+            ahead = min(room, ahead + (begin - at) * (1 - demand))
+            less = demand - 1 + rate * share * self.jobs.banks.store_and_ifmap(rate, walk)
+            short = less * (end - begin) - ahead
+            total += max(short, 0) / demand
+            ahead, at = min(room, max(-short, 0)), end
         return int(total + 0.5)
 
     def run(self, units):
