@@ -8,6 +8,7 @@ __all__ = ["compute_unit", "filter_unit", "ifmap_unit"]
 
 HALVES = 2
 FILLED = 9  # cycles from a chunk's last read to `filled`: buffer and network
+ID_ON_WAY = 5  # cycles from a new ID to the end of its way
 FREED = 2  # from a chunk's last turn to `freed`
 PSUM_FILLED = 4  # from a pass's last turn to `psum_filled`, beside a cycle a lane
 WALK = 2  # IFMAP: from a turn to its read
@@ -18,13 +19,15 @@ VECTOR_WORD = 5  # from a read to the word at POST
 def filter_unit(m):
     """FILTER."""
     filled, freed = m.filled[Unit.FILTER], m.freed[Unit.FILTER]
-    load = done = -1
+    take = load = done = -1
     chunk = 0
     for job in m.jobs.units[Unit.FILTER]:
-        passed = yield from gate(m, Unit.FILTER, job, load)
-        load = max(passed + 2, load + 1, done)
+        passed = yield from gate(m, Unit.FILTER, job, take)
+        take = max(passed + 1, load)
+        load = max(take + 1, done)
         if job.work is None:
             done = load + 1
+            m.end(done + ID_ON_WAY)
             m.signal(Unit.FILTER, job, done + 1)
             continue
         flits, chunks = job.work
@@ -57,6 +60,8 @@ def ifmap_unit(m):
         seen = max(passed + 1, take + 1)
         if job.work is None:
             take = max(seen, issue + 1) + (job.name == "IFMAP_LOOP")
+            if job.name == "IFMAP_ID":
+                m.end(take + ID_ON_WAY)
             m.signal(Unit.IFMAP, job, take + 1)
             continue
         turns, chunks, vector, share = job.work
