@@ -4,6 +4,7 @@ from rowcast.isa import Unit
 
 from .array import SLOTS, VECTOR_WORD
 from .machine import NEVER, finish, gate, settled
+from .writers import LATENCY, QUEUE_WORDS
 
 __all__ = ["post_unit"]
 
@@ -77,7 +78,7 @@ def post_unit(m):
     drain = _Drain(m)
     take = ends = arrived = complete = complete_before = -1
     was_drain = True
-    passes = vectors = 0
+    passes = vectors = written_last = 0
     for job in m.jobs.units[Unit.POST]:
         passed = yield from gate(m, Unit.POST, job, take)
         seen = max(passed + 1, take + 1)
@@ -124,13 +125,18 @@ def post_unit(m):
             else:
                 take = max(take, complete + 1)
             begun = take + FIRST_DRAIN
+            if writing:
+                # Words of the run before may still stand in the queues; its last ones go beside the first of this one.
+                work = writing[1] - LATENCY - 2 * lanes
+                written_last = max(begun + writing[1], written_last + work)
+                slowest = written_last - (QUEUE_WORDS - 1) * max(work * lanes / count, lanes) + lanes
             written, lasts = begun + ARRIVE + WORD, max(count, writing[0] if writing else 0)
             m.post_writes.open(written, written + lasts, words * job.work[4] / lasts)
             drain.start(begun, count)
             while True:
                 end, known = drain.end()
-                if writing and end < begun + writing[0] - 1:
-                    end = begun + writing[0] - 1
+                if writing:
+                    end = max(end, begun + writing[0] - 1, int(slowest))
                 if known or end <= m.limits[Unit.POST]:
                     break
                 m.keys[Unit.POST] = end
@@ -140,8 +146,8 @@ def post_unit(m):
             m.psum_freed.append(ends + PSUM_FREED)
             arrived = ends + ARRIVE + rows
             complete_before, complete = complete, arrived + WORD + group - 1
-            if writing and complete < begun + writing[1]:
-                complete = begun + writing[1]
+            if writing:
+                complete = max(complete, int(written_last))
             m.post_writes.close(complete, words * job.work[4])
             passes += 1
             was_drain = True
