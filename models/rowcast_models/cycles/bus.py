@@ -59,7 +59,7 @@ class Bus:
         self.split = 0  # the cycle from which the next word of parameters can be split
         self.outstanding = memory.outstanding
         self.ends = [-1] * self.outstanding  # last beats of the read bursts before
-        self.begun, self.done = [], []  # stretches in which reads take the bus
+        self.begun, self.done, self.shares = [], [], []  # stretches in which reads take a share of the bus
         self.written = 0  # the cycle from which a written beat can pass
         self.at = 0  # the first stretch that is not over then
 
@@ -78,14 +78,15 @@ class Bus:
         if step == 1 == self.step:
             last = first + beats - 1
             self.read_free = over = last + 1
+            share = 1
         else:
             pace = max(step, self.step)
             last = ceil(first + (beats - 1) * pace)
-            self.read_free = first + beats * pace
-            over = first + beats * self.step
+            self.read_free = over = first + beats * pace
+            share = self.step / pace
         ends.append(last)
         if self.shared:
-            self._take(first, over)
+            self._take(first, over, share)
         return ceil(first), last
 
     def read_items(self, address, beats, items, lag):
@@ -104,14 +105,14 @@ class Bus:
         self.ends[-1] = last = max(last, gone - lag - 1)
         return first, last
 
-    def _take(self, first, over):
-        """Reads take the bus from `first` until `over`."""
-        begun, done = self.begun, self.done
-        if done and done[-1] >= first:
-            done[-1] = over
+    def _take(self, first, over, share):
+        """Reads take a share of the bus from `first` until `over`."""
+        if share == 1 and self.done and self.done[-1] >= first and self.shares[-1] == 1:
+            self.done[-1] = over
         else:
-            begun.append(first)
-            done.append(over)
+            self.begun.append(first)
+            self.done.append(over)
+            self.shares.append(share)
 
     def write(self, start, beats):
         """The cycle of the last beat of a burst whose first one may pass in cycle `start`, as far as reads are known.
@@ -120,13 +121,18 @@ class Bus:
         """
         at = max(start, self.written)
         left = beats * self.step
-        begun, done = self.begun, self.done
+        begun, done, shares = self.begun, self.done, self.shares
         i, stretches = self.at, len(begun)
         while i < stretches and done[i] <= at:
             i += 1
         while i < stretches and begun[i] < at + left:
             if begun[i] > at:
                 left -= begun[i] - at
+                at = begun[i]
+            free = (done[i] - at) * (1 - shares[i])
+            if free >= left:
+                return ceil(at + left / (1 - shares[i]) - self.step)
+            left -= free
             at = done[i]
             i += 1
         return ceil(at + left - self.step)
