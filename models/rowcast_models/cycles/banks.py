@@ -10,7 +10,7 @@ __all__ = ["Banks"]
 CYCLES = 384  # that are followed; the second half counts
 PHASES = 4  # places to start from
 TURNS = 256  # of a feeder's loop nest that are looked at
-RATES = 8  # parts into which a rate is rounded
+RATES = 16  # parts into which a rate is rounded
 
 
 class Banks:
@@ -47,17 +47,22 @@ class Banks:
         return self._found[key]
 
     def store_and_ifmap(self, rate, walk):
-        """Cycles that IFMAP loses for each beat that STORE reads at this rate; `walk`: its banks."""
+        """Cycles that IFMAP loses for each beat that STORE reads at about this rate; `walk`: its banks."""
         rate = max(1, round(rate * RATES))
         key = (rate, walk)
         if key not in self._found:
-            beat, first, beats = self.config.dram_words, [], 0
-            for cycle in range(CYCLES):
-                due = (cycle + 1) * rate // RATES > beats
-                first.append(self.mask(beats * beat, beat) if due else 0)
-                beats += due
-            self._found[key] = self._lost(first, walk, beat)[0]
+            rates = (rate,) if rate == RATES else (max(1, rate - 1), rate, rate + 1)
+            self._found[key] = sum(self._lost(self._beats(each), walk, self.config.dram_words)[0] for each in rates) / len(rates)
         return self._found[key]
+
+    def _beats(self, rate):
+        """The banks of STORE's beats at an even rate, a mask a cycle."""
+        words, masks, beats = self.config.dram_words, [], 0
+        for cycle in range(CYCLES):
+            due = (cycle + 1) * rate // RATES > beats
+            masks.append(self.mask(beats * words, words) if due else 0)
+            beats += due
+        return masks
 
     def post_and_load(self, period, words, step):
         """Cycles that LOAD loses for each word of POST, and for how many words it does not at first.
