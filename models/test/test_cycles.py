@@ -1,12 +1,13 @@
-"""The cycle model: programs made by hand, whose cycles were measured on the RTL, and what must hold for all programs."""
+"""The cycle model: programs made by hand, whose cycles were measured on the RTL, and what holds for all programs."""
 
 import copy
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from rowcast import preset
 from rowcast.isa import Unit, make
-from rowcast.registers import CAUSES, COUNTERS
+from rowcast.registers import COUNTERS
 from rowcast_models.compiler.mapping import Memory
 from rowcast_models.compiler.network import compile_graph
 from rowcast_models.cycles import MemoryModel, predict
@@ -37,7 +38,9 @@ def vector(window, windows, runs):
 def convolution(dots, pixels, chunks, passes, rows):
     """Passes of a few chunks each, drained from so many rows."""
     program = [
-        make("POST_PE", row=i, column=j, valid=1, offset=8 * (4 * i + j)) for i in range(rows) for j in range(BASE.columns)
+        make("POST_PE", row=i, column=j, valid=1, offset=8 * (4 * i + j))
+        for i in range(rows)
+        for j in range(BASE.columns)
     ]
     program += [
         make("COMPUTE_LOOP_K", count_c=dots, step_c=1, count_s=1, count_r=1),
@@ -104,7 +107,8 @@ def test_sums(program):
 
 def test_memory(program):
     """A slower memory never makes it faster; the causes that grow are those of memory."""
-    cycles = [predict(program.instructions, BASE, MemoryModel(latency=latency)).cycles for latency in (1, 10, 30, 100, 300)]
+    latencies = (1, 10, 30, 100, 300)
+    cycles = [predict(program.instructions, BASE, MemoryModel(latency=latency)).cycles for latency in latencies]
     assert cycles == sorted(cycles)
     rates = [predict(program.instructions, BASE, MemoryModel(bytes_per_cycle=rate)) for rate in (8, 4, 2, 1)]
     assert [each.cycles for each in rates] == sorted(each.cycles for each in rates)
@@ -134,7 +138,7 @@ def test_timeline(program):
     for unit in (Unit.FILTER, Unit.IFMAP, Unit.COMPUTE):
         spans = [span for span in found.timeline if span.unit == unit]
         assert [span.index for span in spans] == sorted(span.index for span in spans)
-        assert all(a.end <= b.start for a, b in zip(spans, spans[1:]))
+        assert all(a.end <= b.start for a, b in pairwise(spans))
     assert all(0 <= span.start < span.end <= found.cycles for span in found.timeline)
     assert {span.layer for span in found.timeline} == set(range(len(program.layers)))
     pools = {number for number, layer in enumerate(program.layers) if "Pool" in layer.kind}

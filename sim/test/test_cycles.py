@@ -20,8 +20,8 @@ from rowcast_sim.verilated import Timing, build
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from corners import CORNERS  # noqa: E402
-from networks import ODD, everything, inputs_of, random_convolution  # noqa: E402
+from corners import CORNERS
+from networks import ODD, everything, inputs_of, random_convolution
 
 SHARE, FEW = 0.02, 20  # of a layer's cycles; and cycles that may always be wrong
 
@@ -92,7 +92,8 @@ def test_macs():
 def test_bench(base, tmp_path):
     """What the command prints of a program, and its timeline."""
     timing = Timing(latency=30, bytes_per_cycle=8, duplex="half")
-    found = measure("a net", random_convolution(np.random.default_rng(4)), preset("base"), model=base, timing=timing, trace=tmp_path)
+    graph = random_convolution(np.random.default_rng(4))
+    found = measure("a net", graph, preset("base"), model=base, timing=timing, trace=tmp_path)
     assert not found.unequal
     assert found.whole.within(0.01)
     assert len(found.layers) == 1
@@ -104,13 +105,15 @@ def test_bench(base, tmp_path):
 
 def test_trace(tmp_path):
     """Spans of a track that overlap go to lines of their own; the vector unit's are coloured."""
-    spans = [TraceSpan("A", "x", 0, 10), TraceSpan("A", "y", 5, 7, {"n": 1}), TraceSpan("A", "z", 10, 12), TraceSpan("B", "w", 1, 2)]
+    spans = [TraceSpan("A", "x", 0, 10), TraceSpan("A", "y", 5, 7, {"n": 1}), TraceSpan("A", "z", 10, 12)]
+    spans.append(TraceSpan("B", "w", 1, 2))
     events = trace_events(spans, tracks=("B",))["traceEvents"]
     names = {event["tid"]: event["args"]["name"] for event in events if event["name"] == "thread_name"}
     placed = {event["name"]: (names[event["tid"]], event["ts"], event["dur"]) for event in events if event["ph"] == "X"}
     assert placed == {"x": ("A", 0, 10), "y": ("A (2)", 5, 2), "z": ("A", 10, 2), "w": ("B", 1, 1)}
     program = compile_graph(lenet5(batch=1), preset("base"))
-    found = prediction_spans(predict(program.instructions, preset("base"), timeline=True), [layer.name for layer in program.layers])
+    prediction = predict(program.instructions, preset("base"), timeline=True)
+    found = prediction_spans(prediction, [layer.name for layer in program.layers])
     assert {span.track for span in found} == {"layers", *(unit.name for unit in Unit if unit != Unit.CONTROL)}
     assert any("(vector)" in span.name and span.colour for span in found)
     write_trace(tmp_path / "trace.json", found)

@@ -52,7 +52,8 @@ class Banks:
         key = (rate, walk)
         if key not in self._found:
             rates = (rate,) if rate == RATES else (max(1, rate - 1), rate, rate + 1)
-            self._found[key] = sum(self._lost(self._beats(each), walk, self.config.dram_words)[0] for each in rates) / len(rates)
+            words = self.config.dram_words
+            self._found[key] = sum(self._lost(self._beats(each), walk, words)[0] for each in rates) / len(rates)
         return self._found[key]
 
     def _beats(self, rate):

@@ -64,7 +64,7 @@ class Bus:
         self.at = 0  # the first stretch that is not over then
 
     def read(self, address, beats, step=1, free=0):
-        """Serve a burst whose address came in this cycle, and whose taker needs `step` cycles for a beat, from `free` on.
+        """Serve a burst whose address came in this cycle; its taker takes a beat every `step` cycles, from `free` on.
 
         Returns
         -------

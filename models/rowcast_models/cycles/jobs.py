@@ -1,4 +1,4 @@
-"""A program dealt out to its units: what each instruction costs there, and what of the counters follows from it alone."""
+"""A program dealt out to its units: what each instruction costs there, and which counters it alone decides."""
 
 from rowcast import isa
 from rowcast.isa import Unit
@@ -7,7 +7,7 @@ from .banks import Banks
 from .counts import Counts
 from .writers import drain_time
 
-__all__ = ["Job", "Jobs", "WAITS"]
+__all__ = ["WAITS", "Job", "Jobs"]
 
 # Units of a mask of wait or signal bits.
 WAITS = tuple(tuple(u for u in range(isa.TOKEN_UNITS) if mask >> u & 1) for mask in range(1 << isa.TOKEN_UNITS))
@@ -82,7 +82,7 @@ class Jobs:
             order.append(unit)
             units[unit].append(Job(index, name, WAITS[instruction.wait], WAITS[instruction.signal], work))
 
-    # Transfers ----------------------------------------------------------------------------------------------------------
+    # Transfers --------------------------------------------------------------------------------------------------
 
     def _load_stride(self, fields, index):
         self._stride["LOAD"] = fields["dram_stride"], fields["buffer_stride"]
@@ -117,7 +117,7 @@ class Jobs:
             self._rows[key] = found
         return found
 
-    # Feeders ------------------------------------------------------------------------------------------------------------
+    # Feeders ----------------------------------------------------------------------------------------------------
 
     def _filter_run(self, fields, index):
         flits = fields["flits"] * fields["groups_column"] * fields["groups_row"]
@@ -148,7 +148,7 @@ class Jobs:
             return window, inner // window * chunks, True, reading
         return inner, chunks, False, reading
 
-    # Array --------------------------------------------------------------------------------------------------------------
+    # Array ------------------------------------------------------------------------------------------------------
 
     def _compute_loop_k(self, fields, index):
         self._dots = fields["count_c"] * fields["count_s"] * fields["count_r"]
@@ -161,7 +161,7 @@ class Jobs:
         self.counts.compute_run(index, self._dots * self._pixels * chunks)
         return self._dots, self._pixels, chunks, fields["first"], fields["last"]
 
-    # Results ------------------------------------------------------------------------------------------------------------
+    # Results ----------------------------------------------------------------------------------------------------
 
     def _post_pe(self, fields, index):
         self._places[fields["row"]][fields["column"]] = fields["offset"] if fields["valid"] else None

@@ -1,7 +1,7 @@
 """The units of the accelerator as generators that go on as far as they know what they need.
 
-Each unit works off its queue in order and appends what it did, and when, to lists that others read: cycles of tokens, of
-filled and freed halves, of instructions that left a queue.  A generator that needs an entry which is not there yet
+Each unit works off its queue in order and appends what it did, and when, to lists that others read: cycles of tokens,
+of filled and freed halves, of instructions that left a queue.  A generator that needs an entry which is not there yet
 yields.  When all have stopped, the earliest of the events whose time depends on what others do (the next address on the
 memory bus, a written burst, the end of a drain) is settled: nothing that is still unknown can come before it.
 
@@ -80,8 +80,7 @@ class Machine:
 
     def end(self, cycle):
         """Something ended in this cycle."""
-        if cycle > self.ended:
-            self.ended = cycle
+        self.ended = max(self.ended, cycle)
 
     def stalls(self, first, last, reading, demand=1):
         """Cycles that IFMAP, reading from `first` to `last`, loses to STORE, which goes first.
