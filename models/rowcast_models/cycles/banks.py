@@ -5,7 +5,9 @@ banks in a regular way, so they may never meet, or the second may stay right beh
 would be wrong by far.  So both walks are followed for a while, from some places of one relative to the other.
 """
 
-__all__ = ["Banks"]
+from functools import lru_cache
+
+__all__ = ["Banks", "banks_of"]
 
 CYCLES = 384  # that are followed; the second half counts
 PHASES = 4  # places to start from
@@ -14,7 +16,7 @@ RATES = 16  # parts into which a rate is rounded
 
 
 class Banks:
-    """What is lost at the banks of a configuration's activation memory."""
+    """What is lost at the banks of a configuration's activation memory; remembers what it was asked."""
 
     def __init__(self, config):
         self.config = config
@@ -95,11 +97,12 @@ class Banks:
         -------
         (cycles for each access in the long run, accesses at the start that cost nothing, in the mean)
         """
-        turns, half, lost, early = len(second), len(first) // 2, 0, 0
+        turns, half, lost, early, all_banks = len(second), len(first) // 2, 0, 0, (1 << self.banks) - 1
         for phase in range(PHASES):
             at, shift = 0, phase * self.banks // PHASES
+            back = self.banks - shift
             for cycle, mask in enumerate(first):
-                if mask and self._turned(mask, shift) & second[at]:
+                if mask and (mask << shift | mask >> back) & all_banks & second[at]:
                     lost += cycle >= half
                     early += cycle < half
                 else:
@@ -108,5 +111,8 @@ class Banks:
         each = lost / max(counts[1], 1)
         return each, max(0, (each * counts[0] - early) / each / PHASES) if each else 0
 
-    def _turned(self, mask, shift):
-        return (mask << shift | mask >> self.banks - shift) & ((1 << self.banks) - 1)
+
+@lru_cache(maxsize=16)
+def banks_of(config):
+    """The `Banks` of a configuration, the same for all programs."""
+    return Banks(config)

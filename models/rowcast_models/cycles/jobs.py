@@ -3,7 +3,7 @@
 from rowcast import isa
 from rowcast.isa import Unit
 
-from .banks import Banks
+from .banks import banks_of
 from .counts import Counts
 from .writers import drain_time
 
@@ -65,7 +65,7 @@ class Jobs:
         self._stride = {"LOAD": (0, 0), "STORE": (0, 0)}
         self._dots = self._pixels = 1
         self._levels, self._steps = [(1, 0, 0)] * 6, [0] * 6
-        self.banks = Banks(config)
+        self.banks = banks_of(config)
         self._bounds, self._walk = (0, 0), None
         self._post_words = 1
         self._post_step = 0

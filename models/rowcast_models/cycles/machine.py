@@ -72,7 +72,7 @@ class Machine:
         tokens = self.tokens[unit]
         for consumer in job.signals:
             tokens[consumer].append(cycle)
-        self.wake = ALL
+            self.wake |= 1 << consumer
 
     def span(self, job, first, last):
         """The job was at work."""

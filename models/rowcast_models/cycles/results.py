@@ -144,6 +144,7 @@ def post_unit(m):
             m.keys[Unit.POST], m.limits[Unit.POST] = NEVER, -1
             ends = end
             m.psum_freed.append(ends + PSUM_FREED)
+            m.wake |= 1 << Unit.COMPUTE
             arrived = ends + ARRIVE + rows
             complete_before, complete = complete, arrived + WORD + group - 1
             if writing:
