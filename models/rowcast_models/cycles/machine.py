@@ -20,7 +20,7 @@ __all__ = ["FETCH", "NEVER", "Machine", "finish", "gate", "settled"]
 
 NEVER = inf
 FETCH = 6  # the number of the generator behind the six units
-AHEAD = 6  # words before the vector unit when it is slower than IFMAP
+AHEAD = 7  # words before the vector unit when it is slower than IFMAP
 ALL = (1 << FETCH + 1) - 1
 
 
@@ -89,7 +89,7 @@ class Machine:
         """
         share, walk = reading
         room = AHEAD if demand < 1 else 0
-        ahead, total, at = room, 0, first
+        ahead, total, at = 0, 0, first
         for begin, end, rate in self.store_reads.within(first, last + 1):
             ahead = min(room, ahead + (begin - at) * (1 - demand))
             less = demand - 1 + rate * share * self.jobs.banks.store_and_ifmap(rate, walk)
