@@ -107,7 +107,7 @@ def compute_unit(m):
     filters, ifmaps = m.filled[Unit.FILTER], m.filled[Unit.IFMAP]
     freed, lanes = (m.freed[Unit.FILTER], m.freed[Unit.IFMAP]), m.config.lanes
     decoder = 0  # the cycle from which the decoder takes an instruction
-    take, end, capture, chunk, passes = -1, -1, -lanes, 0, 0
+    take, end, capture, chunk, passes = -1, -2, -lanes, 0, 0
     changed, owner = True, False
     waits = m.waits
     others = 1 << Unit.FILTER | 1 << Unit.IFMAP | 1 << Unit.POST

@@ -142,17 +142,21 @@ def _by_layer(machine, counts, cycles, bounds):
         if name == "instructions":
             begins = np.array(machine.dispatched)
             ends, events = begins + 1, np.ones(len(begins))
-        table[name] = np.array([_until(bound + 1, begins, ends, events) for bound in bounds])
+        table[name] = _until(np.array(bounds) + 1, begins, ends, events) if len(events) else np.zeros(len(bounds))
         table[name][-1] = events.sum()
     rest = np.array(bounds) - sum(table[f"cause_{cause}"] for cause in CAUSES)
     table["cause_computing"] = table["cause_computing"] + rest  # what rounding left
     return {name: np.diff(table[name], prepend=0).astype(int) for name in COUNTERS}
 
 
-def _until(cycle, begins, ends, events):
-    """Events before a cycle, if those of each instruction are spread evenly over its work."""
-    share = np.clip((cycle - begins) / np.maximum(ends - begins, 1), 0, 1)
-    return np.round((share * events).sum())
+def _until(cycles, begins, ends, events):
+    """Events before each of these cycles, if those of each instruction are spread evenly over its work."""
+    slopes = events / (ends - begins)
+    points, changes = np.concatenate([begins, ends]), np.concatenate([slopes, -slopes])
+    order = np.argsort(points, kind="stable")
+    points, slopes = points[order], np.cumsum(changes[order])
+    counts = np.concatenate([[0], np.cumsum(slopes[:-1] * np.diff(points))])
+    return np.round(np.interp(cycles, points, counts))
 
 
 def _timeline(machine):
