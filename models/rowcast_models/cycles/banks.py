@@ -21,7 +21,8 @@ class Banks:
     def __init__(self, config):
         self.config = config
         self.banks = config.act_banks
-        self._found = {}
+        self.walks = []
+        self._found, self._lost_to_store = {}, {}
 
     def mask(self, bank, words):
         """The banks of so many words."""
@@ -29,7 +30,7 @@ class Banks:
         return (bits | bits >> self.banks) & ((1 << self.banks) - 1)
 
     def walk(self, levels):
-        """Banks of each turn of an IFMAP loop nest, relative to the first: tuple of masks.
+        """The number of a list in `walks`: the banks of each turn of an IFMAP loop nest, relative to the first.
 
         Parameters
         ----------
@@ -45,18 +46,20 @@ class Banks:
             for turns, distance in distances:
                 if len(places) < TURNS and turns > 1:
                     places = [place + turn * distance for turn in range(min(turns, TURNS)) for place in places][:TURNS]
-            self._found[key] = tuple(self.mask(place, self.config.noc_words) for place in places)
+            self._found[key] = len(self.walks)
+            self.walks.append([self.mask(place, self.config.noc_words) for place in places])
         return self._found[key]
 
     def store_and_ifmap(self, rate, walk):
-        """Cycles that IFMAP loses for each beat that STORE reads at about this rate; `walk`: its banks."""
-        rate = max(1, round(rate * RATES))
+        """Cycles that IFMAP loses for each beat that STORE reads at about this rate; `walk`: its number."""
+        rate = int(rate * RATES + 0.5) or 1
         key = (rate, walk)
-        if key not in self._found:
+        if key not in self._lost_to_store:
             rates = (rate,) if rate == RATES else (max(1, rate - 1), rate, rate + 1)
             words = self.config.dram_words
-            self._found[key] = sum(self._lost(self._beats(each), walk, words)[0] for each in rates) / len(rates)
-        return self._found[key]
+            lost = [self._lost(self._beats(each), self.walks[walk], words)[0] for each in rates]
+            self._lost_to_store[key] = sum(lost) / len(lost)
+        return self._lost_to_store[key]
 
     def _beats(self, rate):
         """The banks of STORE's beats at an even rate, a mask a cycle."""

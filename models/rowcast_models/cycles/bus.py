@@ -74,7 +74,11 @@ class Bus:
         oldest = ends[len(ends) - self.outstanding]
         if oldest >= address:
             address = oldest + 1
-        first = max(address + self.latency, self.read_free, free)
+        first = address + self.latency
+        if first < self.read_free:
+            first = self.read_free
+        if first < free:
+            first = free
         if step == 1 == self.step:
             last = first + beats - 1
             self.read_free = over = last + 1
@@ -119,7 +123,7 @@ class Bus:
 
         Does not change anything: `wrote` does.
         """
-        at = max(start, self.written)
+        at = start if start > self.written else self.written
         left = beats * self.step
         begun, done, shares = self.begun, self.done, self.shares
         i, stretches = self.at, len(begun)

@@ -25,7 +25,13 @@ class _Walk:
 
     def row(self, earliest):
         """The walk of the next row."""
-        at = max(self.at + 1, earliest, self.issued[-SPLITTER], self.moved[-ROWS_AHEAD - 1] + 1)
+        at, moved, issued = self.at + 1, self.moved[-ROWS_AHEAD - 1] + 1, self.issued[-SPLITTER]
+        if at < earliest:
+            at = earliest
+        if at < issued:
+            at = issued
+        if at < moved:
+            at = moved
         self.at = at
         return at
 
@@ -57,7 +63,11 @@ def load_unit(m):
             at = walk.row(earliest)
             ready = at + FIRST_BURST
             for beats in row:
-                issue = max(issue + BURST_GAP, ready, ended[-limit] + 1)
+                issue += BURST_GAP
+                if issue < ready:
+                    issue = ready
+                if issue <= ended[-limit]:
+                    issue = ended[-limit] + 1
                 address = issue + 2
                 while address > limits[unit]:
                     keys[unit] = address
@@ -87,8 +97,8 @@ def store_unit(m):
     """STORE; its events are the last addresses of reads that could still delay the burst that it sends."""
     unit = Unit.STORE
     walk, bus, keys, limits = _Walk(), m.bus, m.keys, m.limits
-    sent, answered = [-1] * BURSTS_OWED, [-1] * BURSTS_ANSWERED_LATER
-    taken = [-1] * bus.outstanding
+    outstanding = bus.outstanding
+    sent, answered = [-1] * BURSTS_OWED, [-1] * max(BURSTS_ANSWERED_LATER, outstanding)
     issue = -BURST_GAP
     take = read = 0
     for job in m.jobs.units[unit]:
@@ -104,9 +114,17 @@ def store_unit(m):
             at = walk.row(earliest)
             ready, data = at + FIRST_BURST, at + 9
             for beats in row:
-                issue = max(issue + BURST_GAP, ready, sent[-BURSTS_OWED] + 1, answered[-BURSTS_ANSWERED_LATER] + 1)
-                accepted = max(issue + 1, taken[-bus.outstanding] + 1)
-                start = max(accepted + 1, data)
+                issue += BURST_GAP
+                if issue < ready:
+                    issue = ready
+                if issue <= sent[-BURSTS_OWED]:
+                    issue = sent[-BURSTS_OWED] + 1
+                if issue <= answered[-BURSTS_ANSWERED_LATER]:
+                    issue = answered[-BURSTS_ANSWERED_LATER] + 1
+                # Its address is taken a cycle later, or when memory has room for it; then its beats.
+                start = max(issue, answered[-outstanding]) + 2
+                if start < data:
+                    start = data
                 while True:
                     last = bus.write(start, beats)
                     if last - bus.latency <= limits[unit]:
@@ -120,7 +138,6 @@ def store_unit(m):
                 sent.append(last)
                 answer = last + bus.latency
                 answered.append(answer)
-                taken.append(answer)
                 if begun is None:
                     begun = max(start, last - beats + 1)
             walk.done(issue, last)
