@@ -1,5 +1,7 @@
 """Predict the cycles and counters of a program."""
 
+import contextlib
+import gc
 from dataclasses import dataclass, field
 from math import ceil
 
@@ -106,10 +108,11 @@ def predict(instructions, config, memory=None, *, timeline=False):
     ValueError
         The program does not come to its end: a token or a half that an instruction waits for never comes.
     """
-    jobs = Jobs(instructions, config)
-    machine = Machine(jobs, config, memory_model(memory))
-    units = [load_unit, store_unit, filter_unit, ifmap_unit, post_unit, compute_unit, dispatch]
-    machine.run([unit(machine) for unit in units])
+    with _without_collector():
+        jobs = Jobs(instructions, config)
+        machine = Machine(jobs, config, memory_model(memory))
+        units = [load_unit, store_unit, filter_unit, ifmap_unit, post_unit, compute_unit, dispatch]
+        machine.run([unit(machine) for unit in units])
     cycles = ceil(machine.ended) + QUIET
     marks = machine.marks or [(1, cycles)]
     bounds = [ceil(cycle) for _, cycle in marks[:-1]] + [cycles]
@@ -120,6 +123,18 @@ def predict(instructions, config, memory=None, *, timeline=False):
     ]
     counters = {name: int(values.sum()) for name, values in table.items()}
     return Prediction(cycles, counters, layers, _timeline(machine) if timeline else [])
+
+
+@contextlib.contextmanager
+def _without_collector():
+    """Nothing in here makes cycles of references, and the many small objects would set the collector off all the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _by_layer(machine, counts, cycles, bounds):
