@@ -3,6 +3,7 @@
 import click
 
 from .area import area
+from .cycles import cycles
 from .layers import layers
 from .mnist import mnist
 from .node_tests import node_tests
@@ -23,5 +24,5 @@ def bench():
     """
 
 
-for command in (layers, area, speed, tiny, topologies, mnist, node_tests, property_):
+for command in (layers, area, speed, tiny, topologies, mnist, node_tests, property_, cycles):
     bench.add_command(command)
