@@ -8,7 +8,6 @@ from click.testing import CliRunner
 from rich.console import Console
 from rich.text import Text
 
-from rowcast.registers import CAUSES
 from rowcast_models.zoo import digits
 from rowcast_sim import demo, report
 from rowcast_sim.cli import main
@@ -103,4 +102,4 @@ def test_crop_box():
     ({}, 0, 0, "-"),
 ])  # fmt: skip
 def test_bound(causes, beats, utilisation, want):
-    assert report.bound(LayerCycles({**dict.fromkeys(CAUSES, 0), **causes}, beats, 0), utilisation) == want
+    assert report.bound(LayerCycles.of(causes, read_beats=beats), utilisation) == want
