@@ -7,6 +7,7 @@ from rowcast.registers import COUNTERS
 from rowcast_models.golden.evaluate import evaluate
 
 from .results import Run
+from .timeline import Timeline
 from .verilated import LayerCycles, Timing, build
 
 __all__ = ["BACKENDS", "AmaranthBackend", "FunctionalBackend", "GoldenBackend", "RtlBackend", "open_backend"]
@@ -45,17 +46,20 @@ class RtlBackend:
     def __exit__(self, *exception):
         self.session.close()
 
-    def run(self, inputs, *, limit=None, progress=None, every=2_000_000, state=None):
+    def run(self, inputs, *, limit=None, progress=None, every=2_000_000, state=None, window=None):
         """One inference: int8 inputs by name to a `Run`.
 
         Parameters
         ----------
         limit : cycles after which the run counts as stuck.
         progress : called with the cycles so far and the layer, after `every` cycles.
+        window : a `timeline.Window` of cycles to record.
         state : a `saved.State`: the run goes on from it if it is there, is saved to it meanwhile, and removes it at its end.
         """
         program = self.program
         limit = limit or cycle_limit(program)
+        if window is not None:
+            self.session.watch(window.first, window.last, most=window.most)
         if state is not None and state.exists():
             state.restore(self.session)
         else:
@@ -76,7 +80,8 @@ class RtlBackend:
         last = layers.pop()  # after the last mark: stores that end the run
         if layers:  # not of a network of names and constants alone
             layers[-1] += last
-        return Run(tensors, {name: result.counters[name] for name in COUNTERS}, layers)
+        timeline = window and Timeline(*self.session.spans(), window.first)
+        return Run(tensors, {name: result.counters[name] for name in COUNTERS}, layers, timeline)
 
 
 class AmaranthBackend:

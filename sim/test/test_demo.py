@@ -11,6 +11,7 @@ from rich.text import Text
 from rowcast_models.zoo import digits
 from rowcast_sim import demo, report
 from rowcast_sim.cli import main
+from rowcast.registers import CAUSES
 from rowcast_sim.verilated import LayerCycles
 
 ARGUMENTS = ["demo", "--preset", "tiny", "--digits", "2"]

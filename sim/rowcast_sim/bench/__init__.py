@@ -5,6 +5,7 @@ import click
 from .area import area
 from .layers import layers
 from .mnist import mnist
+from .networks import networks
 from .node_tests import node_tests
 from .property import property_
 from .speed import speed
@@ -23,5 +24,5 @@ def bench():
     """
 
 
-for command in (layers, area, speed, tiny, topologies, mnist, node_tests, property_):
+for command in (layers, area, speed, tiny, topologies, networks, mnist, node_tests, property_):
     bench.add_command(command)
