@@ -6,6 +6,7 @@ from .area import area
 from .cycles import cycles
 from .layers import layers
 from .mnist import mnist
+from .networks import networks
 from .node_tests import node_tests
 from .property import property_
 from .speed import speed
@@ -24,5 +25,5 @@ def bench():
     """
 
 
-for command in (layers, area, speed, tiny, topologies, mnist, node_tests, property_, cycles):
+for command in (layers, area, speed, tiny, topologies, networks, cycles, mnist, node_tests, property_):
     bench.add_command(command)
