@@ -42,7 +42,8 @@ class ConvJob:
 
     weights : int8 [parts, units, out_words x lanes, R, S, channels]; params : uint32 [units, out_words x lanes, 4] with the
     input's zero point folded into the biases; pad : the input's zero point; room : first word and words of
-    activation memory for tiles and slots; flow : of the input and the output; pixels : that the input has in it.
+    activation memory for tiles and slots; flow : of the input and the output; pixels, made : that the input and the output
+    have in it.
     """
 
     shape: object
@@ -57,6 +58,7 @@ class ConvJob:
     room: tuple
     flow: Flow = Flow()
     pixels: int = 0
+    made: int = 0
 
 
 def convolution_room(tiling):
@@ -131,20 +133,22 @@ class _Lowering:
     def need(self, tile, y, x):
         """Pixels of the input, from its first, that a pass reads."""
         shape = self.shape
-        if self.job.pixels != shape.n * shape.h * shape.w:
-            return COMPLETE
         if tile.axis:
-            return tile.n * shape.w + band(shape, (x,), 1)[1]
-        return (tile.n * shape.h + band(shape, (y,), 0)[1]) * shape.w
+            pixels = tile.n * shape.w + band(shape, (x,), 1)[1]
+        else:
+            pixels = (tile.n * shape.h + band(shape, (y,), 0)[1]) * shape.w
+        return ceil_div(pixels * self.job.pixels, shape.n * shape.h * shape.w)
 
     def made(self, tile, y, x):
         """Pixels of the output, from its first, that are there after a pass of the last round; 0: none is new."""
         shape = self.shape
         if shape.e == 1 and shape.n == 1:
-            return x.start + x.size
-        if x != self.map.x.spans[-1] or len(tile.xs) < len(self.map.x.spans) and y != tile.ys[-1]:
+            pixels = x.start + x.size
+        elif x != self.map.x.spans[-1] or len(tile.xs) < len(self.map.x.spans) and y != tile.ys[-1]:
             return 0
-        return (tile.n * shape.e + y.start + y.size) * shape.f
+        else:
+            pixels = (tile.n * shape.e + y.start + y.size) * shape.f
+        return pixels * self.job.made // (shape.n * shape.e * shape.f)
 
     def tile(self, index, n, ys, xs):
         return _Tile(self, self.tiles[index % 2], n, ys, xs)
@@ -212,7 +216,8 @@ class _Lowering:
                     self.b.fill(self.slack(y, x, self.map.chunks[done - 1], drains))
         self.b.drain()
         self.b.after_pass(lambda: self.post(tile, u0, m0, y, x, slot, made), self.drain_cycles(y, x))
-        return sum(self.chunk_cycles(y, x, chunk)[0] for chunk in self.map.chunks)
+        cycles, ifmap = map(sum, zip(*(self.chunk_cycles(y, x, chunk) for chunk in self.map.chunks), strict=True))
+        return max(cycles, ifmap, self.drain_cycles(y, x))
 
     def chunk_cycles(self, y, x, chunk):
         """Cycles of a chunk: until the next can start, and of the ifmap feeder."""
@@ -500,6 +505,7 @@ class _Tile:
         shape, ready = self.low_.shape, self.low_.job.flow.ready()
         if ready == COMPLETE:
             return ready
+        ready = ready * (shape.n * shape.h * shape.w) // self.low_.job.pixels
         return ready - self.n * shape.w if self.axis else ready // shape.w - self.n * shape.h
 
     @property

@@ -1,5 +1,7 @@
 """A whole graph to a program: which tensors stay in the buffer, which pass through memory, and one lowering a node."""
 
+import itertools
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +27,7 @@ from .padding import fold_padding
 from .placement import Placement, Value, nhwc
 from .program import ALIGN, Layer, Program, TensorPlace, pack
 from .resize import ResizeJob, resize_steps
-from .shapes import conv_shape, in_parts
+from .shapes import channel_sum_shape, conv_shape, in_parts
 from .tokens import synchronise
 from .vector import VectorError, VectorJob, lower_vector, vector_steps
 from .weave import VECTORS, Misfit, Task, Weaver, Work, at_once
@@ -37,8 +39,9 @@ MAX_SELECTION = 1 << 24  # weights of 0 and 1 that move the elements of a tensor
 MAX_WINDOW = 1 << 14  # pixels of which the vector unit makes exact sums
 BYPASS = PostSettings(PostMode.BYPASS, 0, -128, 127)  # bytes as they are
 AHEAD = 12  # nodes: how far behind the first one that has to wait others may begin
-SHARE = 4  # a node of the vector unit gets this part of the activation memory while others are at work
-ARRAY = (g.Conv, g.FullyConnected)
+WORSE = 1.06  # a node of the array rather waits for others to end than take so much longer
+ARRAY = (g.ChannelSum, g.Conv, g.FullyConnected)
+LIGHT = (g.ChannelSum,)
 VECTOR = (g.MaxPool, g.AveragePool, g.Elementwise, g.Table)
 
 
@@ -122,7 +125,7 @@ class _Compiler(Placement):
         turn = True  # of the array: no earlier node of it waits
         for number in list(self.left)[:AHEAD]:
             node = self.left[number]
-            vector = isinstance(node, VECTOR)
+            vector = isinstance(node, VECTOR + LIGHT)
             if all(name in self.begun for name in node.inputs) and (turn or vector):
                 if self.attempt(number, node, vector, at_work):
                     found = True
@@ -141,7 +144,11 @@ class _Compiler(Placement):
         if not free and not idle:
             if self.unlucky == (number, at_work) or not (array or vector) or self.must_move(node):
                 return False
-            if array and self.weaver.array or vector and len(self.weaver.vectors) >= VECTORS:
+            if isinstance(node, LIGHT):
+                busy = self.weaver.light is not None
+            else:
+                busy = self.weaver.array is not None if array else len(self.weaver.vectors) >= VECTORS
+            if busy:
                 return False
         if self.report:
             self.report(number, len(self.graph.nodes), node.name)
@@ -247,12 +254,14 @@ class _Compiler(Placement):
     def shared_room(self, room, node):
         """(first word, words) that a node of the array gets of a gap: some is left to the vector unit if it has work."""
         start, size = room
-        number = next((number for number, other in self.left.items() if other is node), -1)
-        soon = [other for other in self.left if number < other <= number + AHEAD // 2]
-        if not self.weaver.vectors and not any(isinstance(self.left[other], VECTOR) for other in soon):
-            return room
-        kept = self.config.act_words // SHARE
-        return (start, size - kept) if size >= 2 * kept else room
+        there, kept = self.begun | {node.output}, 0
+        if isinstance(node, LIGHT):
+            return start, min(size, self.config.act_words // share(node))
+        for other in itertools.islice(self.left.values(), AHEAD):
+            if isinstance(other, VECTOR + LIGHT) and other is not node and all(name in there for name in other.inputs):
+                there.add(other.output)
+                kept += self.config.act_words // share(other)
+        return start, size - min(kept, size // 2)
 
     def constant(self, node):
         """A tensor that lies in memory from the start, among the constants."""
@@ -328,6 +337,23 @@ class _Compiler(Placement):
         shape, weights = conv_shape(node, source.layout, layout, self.config.lanes)
         return self.convolution(node, layout, source, shape, weights)
 
+    def lower_channelsum(self, node, layout):
+        source, lanes = self.values[node.inputs[0]], self.config.lanes
+        channels = layout[3]
+        if channels % lanes:  # the last word has bytes that must not count: dense filters of 0 and 1
+            distance = np.arange(channels)[None, :] - np.arange(channels)[:, None]
+            band = (distance >= -node.before) & (distance <= node.after)
+            dense = g.Conv(
+                name=node.name, inputs=node.inputs, output=node.output, weights=band[:, None, None, :],
+                bias=np.zeros(channels, np.int64), post=node.post,
+            )  # fmt: skip
+            return self.lower_conv(dense, layout)
+        shape, weights = channel_sum_shape(node.before, node.after, source.layout, lanes)
+        zero_point, post = self.graph.tensors[node.inputs[0]].zero_point, node.post
+        sums = weights.astype(np.int64).sum((0, 1, 3, 4, 5))
+        params = encode_params(-zero_point * sums, post.multiplier, post.shift, post.post_mode)[None]
+        return self.array(node, layout, source, shape, weights, params, self.through_home(node, settings(post)), zero_point)
+
     def lower_fullyconnected(self, node, layout):
         source, lanes = self.values[node.inputs[0]], self.config.lanes
         n, h, w, c = source.layout
@@ -359,27 +385,47 @@ class _Compiler(Placement):
 
         def attempt(place, room):
             placed = replace(shape, pitch=place.pitch)
-            given = self.shared_room(room, node)
-            try:
-                mapping, tiling, cost = self.mapping(placed, given, source, place)
-            except MappingError:
-                given = room
-                mapping, tiling, cost = self.mapping(placed, given, source, place)
+            given, (mapping, tiling, cost) = self.best_room(placed, room, source, place, node)
             size = min(given[1], ceil_div(convolution_room(tiling), self.step) * self.step)
-            n, h, w, _ = source.layout
+            pixels, made = (math.prod(layout[:3]) for layout in (source.layout, layout))
             job = ConvJob(
-                placed, mapping, tiling, weights, params, post, pad, source.place, place, (given[0], size), self.flow(node), n * h * w
-            )
+                placed, mapping, tiling, weights, params, post, pad, source.place, place, (given[0], size), self.flow(node), pixels, made
+            )  # fmt: skip
             claim = (given[0], given[0] + size) if size else None
-            return Work(convolution_steps(self.b, job), describe(mapping), cost.cycles, claim, array=True)
+            return Work(convolution_steps(self.b, job), describe(mapping), cost.cycles, claim, array=True, light=isinstance(node, LIGHT))
 
         return self.settle(node, layout, attempt)
 
-    def mapping(self, shape, room, source, place):
-        return find_mapping(
-            shape, self.config, room=room[1], memory=self.memory,
-            input_resident=source.place.act is not None, output_resident=place.act is not None,
-        )  # fmt: skip
+    def best_room(self, shape, room, source, place, node):
+        """The part of a gap that a node of the array gets, and its mapping, tiling and cost there.
+
+        Raises
+        ------
+        MappingError
+            It does not fit, or would be much faster if nodes that are at work now had ended.
+        """
+
+        def mapping(size):
+            return find_mapping(
+                shape, self.config, room=size, memory=self.memory,
+                input_resident=source.place.act is not None, output_resident=place.act is not None,
+            )  # fmt: skip
+
+        claims, self.claims = self.claims, {}
+        taken = [] if place.act is None else [(place.act, place.act + self.words(nhwc(self.graph.tensors[node.output].shape)))]
+        free = max(size for _, size in self.gaps(taken))
+        self.claims = claims
+        least = mapping(free)[2].cycles
+        given = self.shared_room(room, node)
+        try:
+            found = mapping(given[1])
+        except MappingError:
+            found = None
+        if found is None or found[2].cycles > WORSE * least:
+            given, found = room, mapping(room[1])
+        if found[2].cycles > WORSE * least and claims:
+            raise MappingError("other nodes take the room that it needs to be fast")
+        return given, found
 
     def through_home(self, node, post):
         """The settings of a node whose result goes into a concatenation in another scale: its table is the last."""
@@ -410,7 +456,7 @@ class _Compiler(Placement):
             )  # fmt: skip
 
         def attempt(place, room):
-            part = (room[0], min(room[1], self.config.act_words // SHARE))
+            part = (room[0], min(room[1], self.config.act_words // share(node)))
             try:
                 steps = vector_steps(self.b, job(place, part))
             except VectorError:
@@ -604,6 +650,11 @@ class _Compiler(Placement):
 def settings(post):
     """POST_SET of a Requantisation."""
     return PostSettings(post.post_mode, int(post.zero_point), int(post.low), int(post.high), post.table)
+
+
+def share(node):
+    """Which part of the activation memory a node of the vector unit gets: so many make the whole."""
+    return 4 if isinstance(node, g.MaxPool | g.AveragePool) else 8
 
 
 def is_flat(fields):

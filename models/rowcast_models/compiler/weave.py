@@ -13,6 +13,7 @@ from .flow import COMPLETE, Need
 
 __all__ = ["VECTORS", "Misfit", "Task", "Weaver", "Work", "at_once"]
 
+LIGHT_SHARE = 0.5  # of the array's cycles, for a light task beside another one
 LEAST = 160  # cycles: smaller gaps are not worth a run of the vector unit
 PIECE = 2048  # cycles of a piece of work when the array has nothing to do
 VECTORS = 3  # nodes of the vector unit at work at once
@@ -37,6 +38,7 @@ class Work:
     claim : first word and word after the last of activation memory in use until the end; None if none is.
     params : parameters that a step may load (uint32 [channels, 4]), or None.
     array : it is the array's work, not the vector unit's.
+    light : its passes are short, so that they go between those of another node of the array.
     """
 
     steps: object
@@ -45,6 +47,7 @@ class Work:
     claim: tuple | None = None
     params: object = None
     array: bool = False
+    light: bool = False
 
 
 class Task:
@@ -93,13 +96,18 @@ class Weaver:
     def __init__(self, builder, progress, retire):
         self.b, self.progress, self.retire = builder, progress, retire
         self.tasks = []
-        self.credit = 0
+        self.credit = self.balance = 0
         builder.filler = self
 
     @property
     def array(self):
         """The task of the array, or None."""
-        return next((task for task in self.tasks if task.work.array), None)
+        return next((task for task in self.tasks if task.work.array and not task.work.light), None)
+
+    @property
+    def light(self):
+        """The light task of the array, or None."""
+        return next((task for task in self.tasks if task.work.light), None)
 
     @property
     def vectors(self):
@@ -151,9 +159,16 @@ class Weaver:
         return True
 
     def _step(self):
-        array = self.array
-        if array is not None and self.ready(array):
-            array.advance(None)
+        array, light = self.array, self.light
+        ready = array is not None and self.ready(array)
+        if light is not None and self.ready(light) and (not ready or self.balance > 0):
+            spent = light.advance(None)
+            self.balance -= spent
+            self.credit -= spent
+            return True
+        if ready:
+            spent = array.advance(None)
+            self.balance = min(self.balance, spent) + LIGHT_SHARE * spent
             return True
         # First what the array may wait for.
         before = [task for task in self.vectors if array is not None and task.number < array.number]

@@ -62,7 +62,7 @@ def on_host(op, model):
 
 
 def lower(op, build):
-    """A table of squares, a 1x1 Conv that sums the window, and the product with a table of the sum's factors."""
+    """A table of squares, a ChannelSum over the window, and the product with a table of the sum's factors."""
     for quantisation in (op.input_quantisation[0], op.output_quantisation[0]):
         bytes_quantised(op, quantisation, "input and output")
     a, (qx,), (qy,) = op.attributes, op.input_quantisation[:1], op.output_quantisation
@@ -73,13 +73,10 @@ def lower(op, build):
         g.Table, f"{op.name}/squares", [image], zero_point=-128,
         table=np.rint(centred**2 * (STEPS / largest**2)).astype(np.int64) - 128,
     )  # fmt: skip
-    channels = image.shape[3]
-    distance = np.arange(channels)[None, :] - np.arange(channels)[:, None]
-    band = (distance >= -((a["size"] - 1) // 2)) & (distance <= a["size"] // 2)
     multiplier = -(-(1 << 30) // a["size"])
     sums = build.append(
-        g.Conv, f"{op.name}/sums", [squares], zero_point=-128, weights=band.astype(np.int8)[:, None, None, :],
-        bias=np.zeros(channels, np.int32), post=g.Requantisation(mode="single", multiplier=multiplier, shift=30, zero_point=-128),
+        g.ChannelSum, f"{op.name}/sums", [squares], zero_point=-128, before=(a["size"] - 1) // 2, after=a["size"] // 2,
+        post=g.Requantisation(mode="single", multiplier=multiplier, shift=30, zero_point=-128),
     )  # fmt: skip
     sx, sy = float(qx.scale[0]), float(qy.scale[0])
     factors = _factor(op, sx**2 * np.arange(256) * (a["size"] * largest**2 / STEPS))
