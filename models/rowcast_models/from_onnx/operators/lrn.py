@@ -4,7 +4,7 @@ import numpy as np
 
 from ... import graph as g
 from ...frontend import OperatorKind
-from ._arithmetic import bytes_quantised, clamp, dequantise, limits_of, quantise, zero_point
+from ._arithmetic import bytes_quantised, clamp, dequantise, limits_of, output_dtype, quantise, zero_point
 
 __all__ = ["OPERATOR"]
 
@@ -28,7 +28,8 @@ def golden(op, x):
         total[:, c] = squares[:, low:high].sum(axis=1)
     scale = np.float32(a["bias"]) + np.float32(a["alpha"]) / np.float32(a["size"]) * total
     made = real * scale ** np.float32(-a["beta"])
-    return (np.clip(quantise(made, op.output_quantisation[0], x.dtype), *limits_of(op, x.dtype)),)
+    dtype = output_dtype(op, x.dtype)
+    return (np.clip(quantise(made, op.output_quantisation[0], dtype), *limits_of(op, dtype)),)
 
 
 def _factor(op, total):
