@@ -39,6 +39,7 @@ _WEIGHTED = ("Conv", "Gemm", "MatMul")
 _CHANNELS = (*_WEIGHTED, "QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "PRelu")
 # Operators that give their elements as they are: another scale, and functions that follow, are a table behind them.
 _AS_THEY_ARE = ("Flatten", "Gather", "GlobalMaxPool", "Reshape", "Resize", "Slice", "Squeeze", "Transpose", "Unsqueeze")
+_WIDE = (np.int16, np.uint16, np.int32)  # that the host quantises and dequantises
 _LIMITS = ("Clip", "Max", "Min", "Pad")  # to which an infinite constant is no limit
 _CHANNEL_AXES = {"Conv": 0, "QLinearConv": 0, "ConvInteger": 0}
 
@@ -261,7 +262,8 @@ class _Reader:
             arrays.append(self.constants[name] if name else np.float32(1) if what == "scale" else np.int32(0))
         scales, zeros = (np.asarray(array) for array in arrays)
         dtype = self.folded.dtypes[value]
-        if dtype not in (np.int8, np.uint8) and not (dtype == np.int32 and node.op_type == "DequantizeLinear"):
+        wide = dtype in _WIDE and node.op_type in ("QuantizeLinear", "DequantizeLinear")
+        if dtype not in (np.int8, np.uint8) and not wide:
             raise self.problem(node, f"{value!r} is {dtype}; int8 and uint8 can be used")
         if names[zero_point] and zeros.dtype != dtype:
             raise self.problem(node, f"zero points of {value!r} must be {dtype} like itself, not {zeros.dtype}")
@@ -289,8 +291,9 @@ class _Reader:
                 inputs.append(name), meanings.append(None)
                 continue
             names = list(source.input) + [""] * 2
-            if self.folded.dtypes[source.input[0]] == np.int32 and not (kind in _WEIGHTED and which == 2):
-                raise self.problem(node, f"takes {source.input[0]!r}, which is int32; int8 and uint8 can be used")
+            dtype = self.folded.dtypes[source.input[0]]
+            if dtype in _WIDE and not (kind in _WEIGHTED and which == 2):
+                raise self.problem(node, f"takes {source.input[0]!r}, which is {dtype}; int8 and uint8 can be used")
             inputs.append(source.input[0])
             meanings.append(self.quantisation(source, names, 1, 2, self.axis(source, source.input[0]), source.input[0]))
         attributes = {**self.attributes(node), "then": tuple(self.unary(each) for each in fused.then)}
