@@ -244,3 +244,11 @@ def test_an_operator_may_make_the_other_type(kind, attributes, types):
     writer.dtype = np.dtype(types[1])
     model = writer.model(writer.quantised(real, "y", scale=0.06, zero_point=100))
     verify(model, rng, fuse=False)
+
+
+def test_lrn_of_very_many_channels_runs_on_the_host():
+    for channels, host in ((4096, 0), (4097, 1)):
+        writer = Writer(np.random.default_rng(0))
+        x = writer.dequantised(writer.input("x", [1, channels, 1, 1]), scale=0.01, zero_point=0)
+        network = import_model(read(writer.model(writer.quantised(writer.node("LRN", [x], "r", size=3), "y", scale=0.01))), kinds())
+        assert len(network.host_operators) == host
