@@ -151,6 +151,7 @@ NODES = [
     (one_node("Div", np.float32([[[1]], [[0]], [[2]], [[3]]])), "makes infinite values"),
     (one_node("BatchNormalization", *[np.float32([1, 2, np.nan, 3])] * 4), "constant 'c0' must be finite, and has nan"),
     (one_node("PRelu", np.float32([[[1]], [[np.inf]], [[2]], [[3]]])), "constant 'c0' must be finite, and has inf"),
+    (one_node("LRN", size=0), "size 0 must be from 1"),
     (one_node("Transpose", perm=[0, 2, 1]), "perm"),
     (one_node("Softmax", axis=4), "axis"),
     (one_node("Gelu", approximate="none", then=["Relu", "Cos"]), "stays float"),

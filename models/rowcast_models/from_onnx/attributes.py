@@ -20,6 +20,7 @@ _CONTRIB = {
     "QLinearSoftmax": {"axis": -1, "opset": 13},
     "QGemm": {"alpha": 1.0, "transA": 0, "transB": 0},
     "QLinearConcat": {"axis": 1},
+    "Gelu": {"approximate": "none"},
 }
 
 
@@ -65,6 +66,8 @@ def _check(node, made, shape):
         odd = [number for number in numbers if isinstance(number, float) and not math.isfinite(number)]
         if odd:
             raise AttributeProblem(f"{name} must be finite, not {odd[0]}")
+    if node.op_type == "LRN" and made["size"] < 1:
+        raise AttributeProblem(f"size {made['size']} must be from 1")
     axis, rank = made.get("axis"), max(len(shape), 1)
     last = rank if node.op_type == "Flatten" or node.op_type.endswith("tizeLinear") else rank - 1
     if axis is not None and (not isinstance(axis, int) or not -rank <= axis <= last):
