@@ -4,11 +4,12 @@ import numpy as np
 
 from ... import graph as g
 from ...frontend import OperatorKind
-from ._arithmetic import bytes_quantised, clamp, dequantise, limits_of, quantise, zero_point
+from ._arithmetic import bytes_quantised, clamp, dequantise, limits_of, output_dtype, quantise, zero_point
 
 __all__ = ["OPERATOR"]
 
 STEPS = 255  # of the squares, and of the windows' sums
+MAX_CHANNELS = 4096  # on the accelerator, whose sums are a dense matrix
 FRACTION = (1 << 15) - 1  # largest entry of the table of factors
 
 
@@ -28,7 +29,8 @@ def golden(op, x):
         total[:, c] = squares[:, low:high].sum(axis=1)
     scale = np.float32(a["bias"]) + np.float32(a["alpha"]) / np.float32(a["size"]) * total
     made = real * scale ** np.float32(-a["beta"])
-    return (np.clip(quantise(made, op.output_quantisation[0], x.dtype), *limits_of(op, x.dtype)),)
+    dtype = output_dtype(op, x.dtype)
+    return (np.clip(quantise(made, op.output_quantisation[0], dtype), *limits_of(op, dtype)),)
 
 
 def _factor(op, total):
@@ -56,7 +58,10 @@ def _centred(op, model):
 
 
 def on_host(op, model):
-    """Where it normalises so strongly that 8-bit sums of squares are wrong by a step of the output."""
+    """Where it normalises so strongly that 8-bit sums of squares are wrong by a step of the output, or has so many channels
+    that the matrix that sums their windows is large."""
+    if model.values[op.inputs[0]].shape[1] > MAX_CHANNELS:
+        return True
     per_tensor = all(q is not None and q.per_tensor for q in (op.input_quantisation[0], op.output_quantisation[0]))
     return per_tensor and not _bound(op, int(np.abs(_centred(op, model)).max())) < 1
 
