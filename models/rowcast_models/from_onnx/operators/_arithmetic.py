@@ -118,7 +118,9 @@ def requantisation(op, build, scale):
 
 
 def centred_weights(weights, quantisation, axis=0):
-    """int16 `w - zw`; zero points of one axis, or one."""
+    """`w - zw`, int16, or int8 where nothing is subtracted; zero points of one axis, or one."""
+    if weights.dtype == np.int8 and not quantisation.zero_point.any():
+        return weights
     shape = [1] * weights.ndim
     shape[axis] = -1
     return (weights.astype(np.int32) - quantisation.zero_point.reshape(shape)).astype(np.int16)
