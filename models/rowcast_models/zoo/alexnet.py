@@ -1,5 +1,5 @@
-"""AlexNet (Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural networks", 2012), as
-Caffe's bvlc_alexnet has it: one image of 227 x 227, two groups in CONV2, CONV4 and CONV5."""
+"""AlexNet (Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural networks", 2012),
+as Caffe's bvlc_alexnet has it: images of 227 x 227, two groups in CONV2, CONV4 and CONV5."""
 
 from .definition import Definition
 

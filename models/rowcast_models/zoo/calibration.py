@@ -1,11 +1,11 @@
 """Seeded weights, and scales that keep what they make alive, layer by layer on a few seeded images.
 
-Weights are int8, normally distributed.  What a trained network has from batch norm, a random one gets here: each filter's
-scale and bias give its sums, over the pixels of the calibration images, a deviation and a mean of its own, near 1 and 0.
-So about half of what a ReLU takes is positive at any depth, and no filter is constant.
+Weights are int8, normally distributed.  What a trained network has from batch norm, a random one gets here: each
+filter's scale and bias give its sums, over the pixels of the calibration images, a deviation and a mean of its own,
+near 1 and 0.  So about half of what a ReLU takes is positive at any depth, and no filter is constant.
 """
 
-from collections.abc import Callable
+import functools
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -17,12 +17,13 @@ from .images import IMAGE_SCALE, IMAGE_ZERO_POINT, pixels_to_int8, random_images
 
 __all__ = ["Parameters", "calibrate"]
 
-IMAGES = 2  # to calibrate with
+IMAGES = 4  # to calibrate with
 WEIGHT_DEVIATION = 36  # of int8 weights: 127 is 3.5 deviations
 TAIL = 0.0005  # share of values beyond the calibrated range, on either side
+SAMPLE = 1 << 20  # values that are looked at for the range, about
 HEADROOM = 1.1  # between what the calibration images need and the range
 POOLED_HEADROOM = 1.6  # of averages over whole planes: few values, and other images have others
-DEVIATIONS = 5.0  # the range where it does not depend on the images
+DEVIATIONS = {"conv": 6.0, "fc": 8.0}  # the range where it is fixed beforehand
 SPREAD = (0.7, 1.3)  # of the filters' deviations, in the definition's unit
 SHIFT = 0.3  # deviation of the filters' means
 STEPS = 255
@@ -54,12 +55,8 @@ class _Value:
     zero_point: int
 
     @property
-    def centred(self):
-        return self.array.astype(np.float32) - np.float32(self.zero_point)
-
-    @property
     def real(self):
-        return self.centred * self.scale
+        return (self.array.astype(np.float32) - np.float32(self.zero_point)) * self.scale
 
 
 def calibrate(definition, *, seed=0):
@@ -79,13 +76,14 @@ class _Calibration:
 
     def layer(self, layer):
         """Parameters of the next layer."""
-        kind: Callable = getattr(self, f"_{layer.kind}")
-        value, weights = kind(layer, *(self.values[source.name] for source in layer.inputs))
+        forward = getattr(self, f"_{layer.kind}")
+        value, weights = forward(layer, *(self.values[source.name] for source in layer.inputs))
         self.values[layer.name] = value
         return Parameters(value.scale, value.zero_point, *weights)
 
-    def _rng(self, layer):
-        return np.random.default_rng([self.seed, *layer.name.encode()])
+    def _rng(self, layer, what):
+        """A generator of its own for everything that is random."""
+        return np.random.default_rng([self.seed, *f"{layer.name}/{what}".encode()])
 
     # Layers: (value, (weights, their scales, bias) or ()) ------------------------------------------------------------
 
@@ -94,16 +92,16 @@ class _Calibration:
         return _Value(pixels_to_int8(pixels), np.float32(IMAGE_SCALE), IMAGE_ZERO_POINT), ()
 
     def _conv(self, layer, x):
-        weights = normal_weights(self._rng(layer), layer.weights_shape)
+        weights = normal_weights(self._rng(layer, "weights"), layer.weights_shape)
         acc = convolution(
-            x.array, x.zero_point, weights.transpose(0, 2, 3, 1), np.zeros(len(weights), np.int32), stride=(layer.stride,) * 2,
-            dilation=(1, 1), padding=_padding(layer), groups=layer.groups,
+            x.array, x.zero_point, weights.transpose(0, 2, 3, 1), np.zeros(len(weights), np.int32),
+            stride=(layer.stride,) * 2, dilation=(1, 1), padding=_padding(layer), groups=layer.groups,
         )  # fmt: skip
         mean, deviation = acc.mean(axis=(0, 1, 2)), acc.std(axis=(0, 1, 2))
         return self._weighted(layer, x, weights, acc, mean, deviation, fixed=layer.name in self.joined)
 
     def _fc(self, layer, x):
-        weights = normal_weights(self._rng(layer), layer.weights_shape)
+        weights = normal_weights(self._rng(layer, "weights"), layer.weights_shape)
         rows = np.ascontiguousarray(x.array.transpose(0, 3, 1, 2))
         acc = fully_connected(rows, x.zero_point, weights.reshape(len(weights), -1), np.zeros(len(weights), np.int32))
         # A filter has one sum an image, too few for a deviation of its own: that of new images, from all filters.
@@ -112,14 +110,14 @@ class _Calibration:
 
     def _weighted(self, layer, x, weights, acc, mean, deviation, *, fixed):
         """Scales and bias that bring sums of this mean and deviation to one of SPREAD and of SHIFT."""
-        rng, filters = self._rng(layer), len(weights)
+        rng, filters = self._rng(layer, "scales"), len(weights)
         spread, shift = rng.uniform(*SPREAD, filters), rng.normal(0, SHIFT, filters)
         deviation = np.maximum(np.broadcast_to(deviation, filters), 0.1 * np.mean(deviation) + 1e-3)
         factor = self.definition.unit * spread / deviation
         scales = (factor / x.scale).astype(np.float32)
         bias = np.rint(shift / spread * deviation - mean).astype(np.int32)
         real = (acc + bias).astype(np.float32) * (scales * x.scale)
-        limit = DEVIATIONS * self.definition.unit if fixed else None
+        limit = DEVIATIONS[layer.kind] * self.definition.unit if fixed else None
         return self._quantised(real, relu=layer.relu, limit=limit), (weights, scales, bias)
 
     def _max_pool(self, layer, x):
@@ -162,6 +160,7 @@ class _Calibration:
 def _range(real, headroom):
     """(low, high), with 0 inside."""
     flat = real.reshape(-1)
+    flat = flat[:: flat.size // SAMPLE | 1] if flat.size > SAMPLE else flat
     rank = int(TAIL * flat.size)
     ordered = np.partition(flat, (rank, flat.size - 1 - rank))
     return min(headroom * float(ordered[rank]), 0.0), max(headroom * float(ordered[-1 - rank]), 0.0)
@@ -170,11 +169,13 @@ def _range(real, headroom):
 def _padding(layer):
     """((top, bottom), (left, right)) with what the last windows of a pool need beyond the edge."""
     made = []
-    for size, count, taps, border in zip(layer.inputs[0].shape[:2], layer.shape[:2], layer.kernel, layer.pad, strict=True):
+    planes = layer.inputs[0].shape[:2], layer.shape[:2]
+    for size, count, taps, border in zip(*planes, layer.kernel, layer.pad, strict=True):
         made.append((border, max(border, (count - 1) * layer.stride + taps - size - border)))
     return tuple(made)
 
 
+@functools.cache
 def _quantiles():
     """int8 [65536]: a normal distribution of WEIGHT_DEVIATION, by equal shares."""
     normal = NormalDist(0, WEIGHT_DEVIATION)
@@ -185,4 +186,4 @@ def _quantiles():
 
 def normal_weights(rng, shape):
     """Weights, int8 of this shape from -127 to 127, normally distributed; cheap for the hundred million of a VGG."""
-    return _quantiles()[np.frombuffer(rng.bytes(2 * int(np.prod(shape))), np.uint16)].reshape(shape)
+    return _quantiles()[rng.integers(0, 1 << 16, shape, dtype=np.uint16)]

@@ -21,7 +21,8 @@ class Layer:
     Parameters
     ----------
     name : of the layer and of its tensor.
-    kind : "image", "conv", "fc", "max_pool", "average_pool", "global_average_pool", "lrn", "concat" or "add".
+    kind : "image", "conv", "fc", "max_pool", "average_pool", "global_average_pool", "lrn", "tanh", "concat"
+        or "add".
     inputs : Layers.
     shape : (H, W, C) of what it makes.
     kernel : (R, S) of "conv", and of the pools the window; "fc" covers the whole ifmap.
@@ -135,6 +136,10 @@ class Definition:
     def lrn(self, name, x, *, size=5, alpha=1e-4, beta=0.75, bias=1.0):
         """Local response normalisation across channels."""
         return self._add(name, "lrn", (x,), x.shape, size=size, alpha=alpha, beta=beta, bias=bias)
+
+    def tanh(self, name, x):
+        """Hyperbolic tangent."""
+        return self._add(name, "tanh", (x,), x.shape)
 
     def concat(self, name, *parts):
         """Channels one after the other."""

@@ -1,5 +1,5 @@
-"""GoogLeNet, Inception v1 (Szegedy et al., "Going deeper with convolutions", 2015, table 1), as Caffe's bvlc_googlenet has
-it: LRN before and after the second convolutions, pooling planes rounded up, no auxiliary classifiers."""
+"""GoogLeNet, Inception v1 (Szegedy et al., "Going deeper with convolutions", 2015, table 1), as Caffe's bvlc_googlenet
+has it: LRN before and after the second convolutions, pooling planes rounded up, no auxiliary classifiers."""
 
 from .definition import Definition
 

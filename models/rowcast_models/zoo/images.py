@@ -11,8 +11,8 @@ COARSENESS = (1, 2, 4, 8, 16, 32, 64)  # pixels of a block
 
 
 def random_images(count, shape, *, seed=0):
-    """Images, uint8 [count, H, W, C], of mean 117 and deviation 40: blocks of 1, 2, 4, ... 64 pixels of one random value,
-    all sizes summed."""
+    """Images, uint8 [count, H, W, C], of mean 117 and deviation 40: the sum of blocks of 1, 2, 4, ... 64 pixels across,
+    each of one random value."""
     height, width, channels = shape
     rng = np.random.default_rng(seed)
     total = np.zeros((count, *shape), np.float32)

@@ -1,6 +1,6 @@
-"""Inception v3 (Szegedy et al., "Rethinking the inception architecture for computer vision", 2016, table 1 and figures 5
-to 7), with the filters of the authors' TensorFlow model, which the paper leaves out.  Batch norm is folded; no auxiliary
-classifier."""
+"""Inception v3 (Szegedy et al., "Rethinking the inception architecture for computer vision", 2016, table 1 and figures
+5 to 7), with the filters of the authors' TensorFlow model, which the paper leaves out.  Batch norm is folded; there is
+no auxiliary classifier."""
 
 from .definition import Definition
 

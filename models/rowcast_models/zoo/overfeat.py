@@ -1,5 +1,6 @@
-"""OverFeat (Sermanet et al., "OverFeat: integrated recognition, localization and detection using convolutional networks",
-2014): the fast model, table 1, and the accurate one, table 3.  Neither normalises contrast; pooling does not overlap."""
+"""OverFeat (Sermanet et al., "OverFeat: integrated recognition, localization and detection using convolutional
+networks", 2014): the fast model, table 1, and the accurate one, table 3.  Neither normalises contrast; pooling does not
+overlap."""
 
 from .definition import Definition
 

@@ -1,4 +1,4 @@
-"""A definition as a quantised ONNX model, in QOperator form: operators on int8, as ONNX Runtime's quantiser writes them.
+"""A definition as a quantised ONNX model, in QOperator form: operators on int8, as ONNX Runtime's quantiser has them.
 
 ReLU is in the range of its bytes: the zero point of what it makes is -128.
 """
@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 
 from .calibration import calibrate
 
-__all__ = ["BATCH", "onnx_model"]
+__all__ = ["BATCH", "onnx_model", "write"]
 
 BATCH = "N"  # name of the first axis
 OPSET, IR_VERSION = 21, 10
@@ -20,9 +20,14 @@ def onnx_model(definition, *, seed=0):
 
     The same seed gives the same model.
     """
+    return write(definition, calibrate(definition, seed=seed))
+
+
+def write(definition, parameters):
+    """The ModelProto of a `Definition` and pairs (layer, Parameters), the image's first, in order."""
     writer = _Writer()
-    for layer, parameters in calibrate(definition, seed=seed):
-        writer.layer(layer, parameters)
+    for layer, each in parameters:
+        writer.layer(layer, each)
     return writer.model(definition)
 
 
@@ -93,8 +98,8 @@ class _Writer:
     def _conv(self, layer, parameters, x):
         weights, bias = self._weights(layer, parameters, layer.weights_shape)
         self._node(
-            "QLinearConv", layer, [*self._quantised(x), *weights, *self._scale(layer.name), bias], kernel_shape=layer.kernel,
-            strides=(layer.stride,) * 2, pads=layer.pad * 2, group=layer.groups,
+            "QLinearConv", layer, [*self._quantised(x), *weights, *self._scale(layer.name), bias],
+            kernel_shape=layer.kernel, strides=(layer.stride,) * 2, pads=layer.pad * 2, group=layer.groups,
         )  # fmt: skip
 
     def _fc(self, layer, parameters, x):
@@ -116,9 +121,17 @@ class _Writer:
         self._node("QLinearGlobalAveragePool", layer, inputs, domain=MICROSOFT)
 
     def _lrn(self, layer, parameters, x):
+        self._float("LRN", layer, x, size=layer.size, alpha=layer.alpha, beta=layer.beta, bias=layer.bias)
+
+    def _tanh(self, layer, parameters, x):
+        self._float("Tanh", layer, x)
+        if x in self.flat:
+            self.flat.add(layer.name)
+
+    def _float(self, kind, layer, x, **attributes):
+        """An operator that has no quantised form, between DequantizeLinear and QuantizeLinear."""
         real = self._node("DequantizeLinear", layer, [*self._quantised(x)], output=f"{layer.name}/real")
-        fields = {"size": layer.size, "alpha": layer.alpha, "beta": layer.beta, "bias": layer.bias}
-        made = self._node("LRN", layer, [real], output=f"{layer.name}/normalised", **fields)
+        made = self._node(kind, layer, [real], output=f"{layer.name}/made", **attributes)
         self._node("QuantizeLinear", layer, [made, *self._scale(layer.name)])
 
     def _concat(self, layer, parameters, *parts):
@@ -133,5 +146,6 @@ class _Writer:
 def _window(layer):
     """Attributes of a pooling node."""
     return {
-        "kernel_shape": layer.kernel, "strides": (layer.stride,) * 2, "pads": layer.pad * 2, "ceil_mode": int(layer.ceil),
+        "kernel_shape": layer.kernel, "strides": (layer.stride,) * 2, "pads": layer.pad * 2,
+        "ceil_mode": int(layer.ceil),
     }  # fmt: skip
