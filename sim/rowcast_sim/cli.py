@@ -219,6 +219,21 @@ def quantise(path, calibration, target, form, activations):
 
 
 @main.command()
+@click.argument("name", metavar="NETWORK")
+@click.option("-o", "--output", "target", required=True, type=click.Path(), metavar="OUT.onnx", help="The int8 model.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the weights.")
+def export(name, target, seed):
+    """Write NETWORK of the zoo (alexnet, resnet50, ...) as a quantised ONNX model.
+
+    ONNX Runtime runs it, and `rowcast run` gives the same bytes, but for those that the runtime computes in float.
+    """
+    from .export_command import export
+    from .report import output
+
+    export(name, target, seed=seed, console=output())
+
+
+@main.command()
 @click.option("--write", "target", type=click.Path(), metavar="FILE.md", help="Write the table as a page instead.")
 def operators(target):
     """Show the operators of both formats: what of them is supported, where they run, and whose bits they give."""

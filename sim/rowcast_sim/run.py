@@ -74,9 +74,7 @@ def read_input(path, network):
     """
     array = read_array(path)
     shape = network.input_shape
-    allowed = [("int8", shape)]
-    if network.to_input is not None:
-        allowed.append(("uint8", network.image_shape))
+    allowed = [("int8", shape), ("uint8", network.image_shape)]
     if (array.dtype.name, array.shape[1:]) not in allowed or not array.ndim:
         texts = [f"{dtype} [N, {', '.join(map(str, sizes))}]" for dtype, sizes in allowed]
         raise InputError(f"{path}: the input must be {' or '.join(texts)}, not {array.dtype} {list(array.shape)}")

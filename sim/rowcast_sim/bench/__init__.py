@@ -12,6 +12,7 @@ from .property import property_
 from .speed import speed
 from .tiny import tiny
 from .topologies import topologies
+from .zoo import zoo
 
 __all__ = ["bench"]
 
@@ -25,5 +26,5 @@ def bench():
     """
 
 
-for command in (layers, area, speed, tiny, topologies, networks, cycles, mnist, node_tests, property_):
+for command in (layers, area, speed, tiny, topologies, networks, cycles, mnist, node_tests, property_, zoo):
     bench.add_command(command)
