@@ -13,8 +13,9 @@ TESTS := .venv/.tests
 demo: $(READY)
 	$(BIN)/rowcast demo
 
+# BLAS with a thread a core, in every worker, would wait for itself.
 test: $(TESTS)
-	$(BIN)/python -m pytest -n $(WORKERS)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 # One figure of the README a target: bench-NAME runs `rowcast bench NAME`.
 bench-%: $(READY)

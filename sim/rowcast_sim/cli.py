@@ -171,10 +171,10 @@ RUNTIME = click.option(
 @config_options
 @click.pass_context
 def run(ctx, network, sources, target, backend, batch, check, memory, runtime, config):
-    """Run MODEL (a file .onnx or .tflite, or lenet5) on inputs from files.
+    """Run MODEL (a file .onnx or .tflite, or a network of the zoo: lenet5, alexnet, ...) on inputs from files.
 
-    Inputs and outputs have the model's own types and axes; the first axis counts items. lenet5 also takes images,
-    uint8 [N, H, W]. With --check, every tensor of the hardware is compared with the integer graph, every value of the
+    Inputs and outputs have the model's own types and axes; the first axis counts items. Networks of the zoo take int8
+    [N, H, W, C] and also images, uint8, lenet5 [N, H, W]. With --check, every tensor of the hardware is compared with the integer graph, every value of the
     graph with the golden of the operator that makes it, and every operator with the runtime (LiteRT, ONNX Runtime), if
     it is installed. Exit status 1 if --check finds a difference.
     """
@@ -216,6 +216,21 @@ def quantise(path, calibration, target, form, activations):
     from .report import output
 
     quantise(path, calibration, target, form=form, activations=activations, console=output())
+
+
+@main.command()
+@click.argument("name", metavar="NETWORK")
+@click.option("-o", "--output", "target", required=True, type=click.Path(), metavar="OUT.onnx", help="The int8 model.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the weights.")
+def export(name, target, seed):
+    """Write NETWORK of the zoo (alexnet, resnet50, ...) as a quantised ONNX model.
+
+    ONNX Runtime runs it, and `rowcast run` gives the same bytes, but for those that the runtime computes in float.
+    """
+    from .export_command import export
+    from .report import output
+
+    export(name, target, seed=seed, console=output())
 
 
 @main.command()

@@ -3,10 +3,11 @@
 import copy
 
 import numpy as np
-from rowcast.registers import CAUSES, COUNTERS
+from rowcast.registers import COUNTERS
 from rowcast_models.golden.evaluate import evaluate
 
 from .results import Run
+from .timeline import Timeline
 from .verilated import LayerCycles, Timing, build
 
 __all__ = ["BACKENDS", "AmaranthBackend", "FunctionalBackend", "GoldenBackend", "RtlBackend", "open_backend"]
@@ -27,7 +28,7 @@ class RtlBackend:
     def __init__(self, program, *, timing=None, model=None, quiet=False):
         self.program = program
         self.timing = timing or Timing(latency=30, bytes_per_cycle=program.config.dram_bytes, duplex="half")
-        model = model or build(program.config, quiet=quiet)
+        self.model = model = model or build(program.config, quiet=quiet)
         self.session = model.session(base=BASE, size=program.size, timing=self.timing)
         self.session.load(BASE, program.image())
         end = BASE + program.size
@@ -45,26 +46,42 @@ class RtlBackend:
     def __exit__(self, *exception):
         self.session.close()
 
-    def run(self, inputs, *, limit=None, progress=None):
-        """One inference: int8 inputs by name to a `Run`; `progress` is called with the cycles so far and the layer."""
+    def run(self, inputs, *, limit=None, progress=None, every=2_000_000, state=None, window=None):
+        """One inference: int8 inputs by name to a `Run`.
+
+        Parameters
+        ----------
+        limit : cycles after which the run counts as stuck.
+        progress : called with the cycles so far and the layer, after `every` cycles.
+        window : a `timeline.Window` of cycles to record.
+        state : a `saved.State`: the run goes on from it if it is there, is saved to it meanwhile, and removes it at its end.
+        """
         program = self.program
-        for name, values in inputs.items():
-            offset, data = program.input_bytes(name, values)
-            self.session.load(BASE + offset, data)
-        result = self.session.run(limit=limit or cycle_limit(program), progress=progress)
+        limit = limit or cycle_limit(program)
+        if window is not None:
+            self.session.watch(window.first, window.last, most=window.most)
+        if state is not None and state.exists():
+            state.restore(self.session)
+        else:
+            for name, values in inputs.items():
+                offset, data = program.input_bytes(name, values)
+                self.session.load(BASE + offset, data)
+            self.session.start()
+        if state is not None:
+            state.keep(self.session)
+        result = self.session.wait(limit=limit, progress=progress, every=every)
+        if state is not None:
+            state.remove()
         tensors = {}
         for name in program.tensors:
             offset, size = program.span(name)
             tensors[name] = program.tensor(name, self.session.dump(BASE + offset, size))
-        empty = LayerCycles(dict.fromkeys(CAUSES, 0), 0, 0)
-        layers = [result.layers.get(i, empty) for i in range(len(program.layers) + 1)]
+        layers = [result.layers.get(i) or LayerCycles.of({}) for i in range(len(program.layers) + 1)]
         last = layers.pop()  # after the last mark: stores that end the run
         if layers:  # not of a network of names and constants alone
-            layers[-1] = LayerCycles(
-                {cause: layers[-1].causes[cause] + last.causes[cause] for cause in CAUSES},
-                layers[-1].read_beats + last.read_beats, layers[-1].write_beats + last.write_beats,
-            )  # fmt: skip
-        return Run(tensors, {name: result.counters[name] for name in COUNTERS}, layers)
+            layers[-1] += last
+        timeline = window and Timeline(*self.session.spans(), window.first)
+        return Run(tensors, {name: result.counters[name] for name in COUNTERS}, layers, timeline)
 
 
 class AmaranthBackend:

@@ -17,11 +17,13 @@ class Run:
     tensors : int8 arrays by name: all that the program keeps in memory.
     counters : the hardware's counters by name (`registers.COUNTERS`); empty if the backend has none.
     layers : `verilated.LayerCycles` of each layer, in order.
+    timeline : `timeline.Timeline` if one was recorded.
     """
 
     tensors: dict
     counters: dict = field(default_factory=dict)
     layers: list = field(default_factory=list)
+    timeline: object = None
 
     @property
     def cycles(self):

@@ -73,21 +73,14 @@ def read_input(path, network):
         No array, or one that the network cannot take.
     """
     array = read_array(path)
-    shape = _input_shape(network)
-    allowed = [("int8", shape)]
-    if network.to_input is not None:
-        allowed.append(("uint8", network.image_shape))
+    shape = network.input_shape
+    allowed = [("int8", shape), ("uint8", network.image_shape)]
     if (array.dtype.name, array.shape[1:]) not in allowed or not array.ndim:
         texts = [f"{dtype} [N, {', '.join(map(str, sizes))}]" for dtype, sizes in allowed]
         raise InputError(f"{path}: the input must be {' or '.join(texts)}, not {array.dtype} {list(array.shape)}")
     if not len(array):
         raise InputError(f"{path}: there are no images in it")
     return network.to_input(array) if array.dtype == np.uint8 else array
-
-
-def _input_shape(network):
-    graph = network.build(batch=1)
-    return tuple(graph.tensors[graph.inputs[0]].shape[1:])
 
 
 def _compile(job, graph):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rowcast import Config
 
+from .surround import TOP, surround
 from .tools import ToolError, cache_dir, find_verilator
 
 __all__ = ["BuildError", "compiled", "emitted"]
@@ -40,8 +41,9 @@ def compiled(design, *, trace=False, top="rowcast", quiet=False):
         The tools did not accept it; the message has the end of their output.
     """
     verilog = emitted(design) if isinstance(design, Config) else design
+    verilog += surround(verilog, top)
     tool = find_verilator()
-    options = _verilator_options(trace=trace, top=top)
+    options = _verilator_options(trace=trace)
     digest = hashlib.sha256(repr((verilog, tool.version, options)).encode())
     for source in sorted(_HARNESS.iterdir()):
         digest.update(source.read_bytes())
@@ -102,10 +104,10 @@ def _announced(text, quiet):
         yield
 
 
-def _verilator_options(*, trace, top):
+def _verilator_options(*, trace):
     return (
         "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing",
-        "-Wno-fatal", "-Wno-lint", "-Wno-style", "--prefix", "Vdut", "--top-module", top, "-o", "sim",
+        "-Wno-fatal", "-Wno-lint", "-Wno-style", "--prefix", "Vdut", "--top-module", TOP, "-o", "sim", "--savable",
         "--output-split", "5000",  # both cores, and g++ is slower than linear in a file's length
         *(("--trace-vcd",) if trace else ()),
         "-CFLAGS", "-std=c++17",

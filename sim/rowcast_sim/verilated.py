@@ -15,6 +15,7 @@ import numpy as np
 
 from rowcast.registers import CAUSES, COUNTERS, REGISTERS, Error, address_of
 
+from .surround import EVENTS
 from .verilate import BuildError, compiled, emitted
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
 _IRQ_DONE_AND_ERROR = 3
 _START, _SOFT_RESET = 1, 2
 _RESET_CYCLES = 4
+_SAVE_SECONDS = 60  # for the state of a large simulation on a slow disk
 
 
 class SimulationError(RuntimeError):
@@ -86,16 +88,46 @@ class Timing:
 
 @dataclass(frozen=True)
 class LayerCycles:
-    """What one layer took: cycles by cause (`registers.CAUSES`), beats on the memory bus."""
+    """What one layer took, from the MARK before it to its own.
 
-    causes: dict
-    read_beats: int
-    write_beats: int
+    Members
+    -------
+    counters : by name, as `registers.COUNTERS`; the layers' sums are the counters of the run.
+    first : cycle of the run in which it began.
+    """
+
+    counters: dict
+    first: int = 0
+
+    @property
+    def causes(self):
+        """Cycles by cause (`registers.CAUSES`)."""
+        return {cause: self.counters[f"cause_{cause}"] for cause in CAUSES}
 
     @property
     def cycles(self):
         """All its cycles."""
-        return sum(self.causes.values())
+        return self.counters["cycles"]
+
+    @property
+    def read_beats(self):
+        """Beats read on the memory bus."""
+        return self.counters["read_beats"]
+
+    @property
+    def write_beats(self):
+        """Beats written on the memory bus."""
+        return self.counters["write_beats"]
+
+    @classmethod
+    def of(cls, causes, *, first=0, **events):
+        """From cycles by cause and other counters by name; what is not named is 0."""
+        named = {**dict.fromkeys(CAUSES, 0), **causes}
+        counts = {"cycles": sum(named.values()), **{f"cause_{cause}": cycles for cause, cycles in named.items()}, **events}
+        return cls({name: counts.get(name, 0) for name in COUNTERS}, first)
+
+    def __add__(self, later):
+        return LayerCycles({name: count + later.counters[name] for name, count in self.counters.items()}, self.first)
 
 
 @dataclass(frozen=True)
@@ -169,6 +201,7 @@ class Session:
     """
 
     def __init__(self, program, *, base, size, timing=None):
+        self._keeps = False
         self._folder = tempfile.TemporaryDirectory(prefix="rowcast-")
         self._errors = Path(self._folder.name, "stderr")
         with open(self._errors, "w") as errors:
@@ -195,8 +228,10 @@ class Session:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
             try:
-                # A process in the middle of a run does not read its input: it is not waited for.
-                self._process.wait(timeout=1)
+                # A process in the middle of a run does not read its input: it is not waited for, but while it saves.
+                if self._keeps:
+                    self._process.terminate()
+                self._process.wait(timeout=_SAVE_SECONDS if self._keeps else 1)
             except BaseException:
                 self._process.kill()
                 self._process.wait()
@@ -306,10 +341,42 @@ class Session:
     def layers(self):
         """What each layer has taken so far in this run: {layer: LayerCycles}."""
         table = {}
-        for layer, (*causes, read_beats, write_beats) in enumerate(self._ask("stats")["layers"]):
+        for layer, counts in enumerate(self._ask("stats")["layers"]):
+            *counts, read_beats, write_beats, first = counts
+            causes, events = counts[: len(CAUSES)], dict(zip(EVENTS, counts[len(CAUSES) :], strict=True))
             if any(causes):
-                table[layer] = LayerCycles(dict(zip(CAUSES, causes, strict=True)), read_beats, write_beats)
+                table[layer] = LayerCycles.of(
+                    dict(zip(CAUSES, causes, strict=True)), read_beats=read_beats, write_beats=write_beats,
+                    first=first, **events,
+                )  # fmt: skip
         return table
+
+    # What outlives the process ---------------------------------------------------------------------------------------
+
+    def keep(self, path, *, seconds=60):
+        """From here on, save the simulation to a file while it waits: so often, and when this session is closed."""
+        self._keeps = True
+        self._ask(f"keep {seconds} {Path(path).resolve()}")
+
+    def restore(self, path):
+        """Go on where a saved simulation of this very design was, in a memory of the same size: `wait` for its end.
+
+        Raises
+        ------
+        SimulationError
+            The file is not a complete saved simulation.
+        """
+        self._ask(f"restore {Path(path).resolve()}")
+
+    def watch(self, first, last, *, most):
+        """Record what the units do in these cycles of each run to come, in at most so many spans."""
+        self._ask(f"timeline {first} {last} {most}")
+
+    def spans(self):
+        """(array with fields track, state, start, end; cycle at which it ends) of the last run that was watched."""
+        path = Path(self._folder.name, "spans")
+        end = self._ask(f"spans {path}")["end"]
+        return np.fromfile(path, [("track", "u4"), ("state", "u4"), ("start", "u8"), ("end", "u8")]), end
 
     def _result(self, under_way):
         layers, registers = self.layers(), self.registers()

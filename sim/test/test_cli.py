@@ -48,7 +48,7 @@ def images(tmp_path):
 # The command line itself -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [None, "", "demo", "generate", "run", "config"])
+@pytest.mark.parametrize("command", [None, "", "demo", "generate", "run", "export", "config"])
 def test_help(command):
     result = rowcast(*([command] if command else []), *(["--help"] if command is not None else []))
     assert result.exit_code == 0 and "Usage:" in result.stdout and not result.stderr
@@ -199,13 +199,25 @@ def test_bad_places(images, tmp_path):
 
 def test_bad_jobs(images):
     start = ("run", "lenet5", "--input", images)
-    refused("run", "alexnet", "--input", images, match="there is no network 'alexnet'; networks are: lenet5")
+    refused("run", "lenet6", "--input", images, match="there is no network 'lenet6'; networks are: lenet5, alexnet")
     refused(*start, "--backend", "golden", "--check", match="--check compares with the golden")
     refused(*start, "--memory", "64K", match=r"the program needs [\d,]+ bytes of memory .*, more than --memory 65,536")
     refused(*start, "--memory", "64Q", match="must be a number of bytes above 0, such as 65536 or 64K, not '64Q'")
     refused(*start, "--memory", "-1", match="must be a number of bytes")
     refused(*start, "--preset", "tiny", "--set", "ifmap_words=32", "--set", "filter_words=32", match="node 'C")
     assert rowcast(*start, "--memory", "1MiB", "--backend", "golden").exit_code == 0
+
+
+def test_export(tmp_path):
+    from rowcast_models.load import load_model
+
+    path = tmp_path / "lenet5.onnx"
+    result = rowcast("export", "lenet5", "-o", path)
+    assert result.exit_code == 0 and f"{path.stat().st_size:,} bytes" in " ".join(result.stdout.split())
+    assert load_model(path).model.outputs == ("OUT",)
+    refused("export", "lenet6", "-o", path, match="there is no network 'lenet6'; networks are: lenet5, alexnet")
+    refused("export", "lenet5", "-o", tmp_path / "lenet5.tflite", match="must end in .onnx")
+    refused("export", "lenet5", "-o", tmp_path / "none" / "x.onnx", match="there is no folder")
 
 
 @pytest.mark.parametrize("error", [

@@ -8,10 +8,10 @@ from click.testing import CliRunner
 from rich.console import Console
 from rich.text import Text
 
-from rowcast.registers import CAUSES
 from rowcast_models.zoo import digits
 from rowcast_sim import demo, report
 from rowcast_sim.cli import main
+from rowcast.registers import CAUSES
 from rowcast_sim.verilated import LayerCycles
 
 ARGUMENTS = ["demo", "--preset", "tiny", "--digits", "2"]
@@ -103,4 +103,4 @@ def test_crop_box():
     ({}, 0, 0, "-"),
 ])  # fmt: skip
 def test_bound(causes, beats, utilisation, want):
-    assert report.bound(LayerCycles({**dict.fromkeys(CAUSES, 0), **causes}, beats, 0), utilisation) == want
+    assert report.bound(LayerCycles.of(causes, read_beats=beats), utilisation) == want

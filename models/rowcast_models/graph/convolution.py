@@ -16,9 +16,12 @@ MAX_WEIGHT = 9 * 127  # weights past int8 are sums of up to nine that fit: the a
 
 def _weights(value, ndim):
     """Weights as int8 if they fit, else int16."""
-    weights = frozen(value, np.int16, "weights", ndim)
+    kind = np.int8 if getattr(value, "dtype", None) == np.int8 else np.int16
+    weights = frozen(value, kind, "weights", ndim)
     if not weights.size:
         raise GraphError(f"weights must not be empty, not shape {weights.shape}")
+    if kind == np.int8:
+        return weights
     low, high = int(weights.min()), int(weights.max())
     if max(-low, high) > MAX_WEIGHT:
         raise GraphError(f"weights must be from -{MAX_WEIGHT} to {MAX_WEIGHT}, not {low}..{high}")

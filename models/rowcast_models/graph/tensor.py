@@ -55,7 +55,7 @@ def frozen(value, dtype, what, ndim):
     """A read-only array of `ndim` dimensions; refuses values that do not fit `dtype`."""
     given = np.asarray(value)
     array = given.astype(dtype)
-    if not np.array_equal(array, given):
+    if given.dtype != array.dtype and not np.array_equal(array, given):
         raise GraphError(f"{what} must fit {np.dtype(dtype).name}, not {given.min()}..{given.max()} ({given.dtype})")
     if array.ndim != ndim:
         raise GraphError(f"{what} must have {ndim} dimensions, not shape {array.shape}")

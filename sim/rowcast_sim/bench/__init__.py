@@ -6,11 +6,13 @@ from .area import area
 from .cycles import cycles
 from .layers import layers
 from .mnist import mnist
+from .networks import networks
 from .node_tests import node_tests
 from .property import property_
 from .speed import speed
 from .tiny import tiny
 from .topologies import topologies
+from .zoo import zoo
 
 __all__ = ["bench"]
 
@@ -24,5 +26,5 @@ def bench():
     """
 
 
-for command in (layers, area, speed, tiny, topologies, mnist, node_tests, property_, cycles):
+for command in (layers, area, speed, tiny, topologies, networks, cycles, mnist, node_tests, property_, zoo):
     bench.add_command(command)

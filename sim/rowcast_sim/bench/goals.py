@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["AREA", "Goal", "INSTRUCTION_SHARE", "SPEED", "layer_goal"]
+__all__ = ["AREA", "BATCHES", "Goal", "INSTRUCTION_SHARE", "NETWORKS", "NetworkGoal", "SPEED", "layer_goal"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,3 +74,49 @@ SPEED = {
     "large": Goal(name="emission of large", unit="s", most=40.0),
     "large_bytes": Goal(name="Verilog of large", unit="bytes", most=3_000_000),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkGoal:
+    """What a network is to reach.
+
+    Parameters
+    ----------
+    network, preset, batch : of the zoo, of the hardware, images at a time.
+    total : key of `networks.figures.Figures.totals`.
+    goal : of the utilisation, or with the unit "bytes" of what goes to and from memory for an image.
+    """
+
+    network: str
+    preset: str = "base"
+    batch: int = 1
+    total: str
+    goal: Goal
+
+
+def _network(network, total, least, *, preset="base", batch=1):
+    names = {"whole": "whole network", "conv": "CONV layers", "pointwise": "pointwise layers"}
+    goal = Goal(name=f"{names[total]}, utilisation", unit="%", least=least)
+    return NetworkGoal(network=network, preset=preset, batch=batch, total=total, goal=goal)
+
+
+def _dram(network, batch, most):
+    goal = Goal(name="CONV layers, DRAM bytes an image", unit="bytes", most=most)
+    return NetworkGoal(network=network, batch=batch, total="conv", goal=goal)
+
+
+NETWORKS = (
+    _network("alexnet", "conv", 0.93, batch=4),
+    _network("vgg16", "conv", 0.96, batch=3),
+    _network("googlenet", "whole", 0.88),
+    _network("resnet50", "whole", 0.90),
+    _network("overfeat-fast", "conv", 0.92),
+    _network("mobilenet-v1", "whole", 0.78),
+    _network("mobilenet-v1", "pointwise", 0.90),
+    _dram("alexnet", 4, 1_700_000),
+    _dram("vgg16", 3, 45_000_000),
+    _network("alexnet", "conv", 0.82, preset="large", batch=4),
+    _network("resnet50", "whole", 0.75, preset="large"),
+)
+# Images at a time where nobody says otherwise: as in the figures that others published.
+BATCHES = {"alexnet": 4, "vgg16": 3}

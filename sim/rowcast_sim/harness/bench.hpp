@@ -8,6 +8,8 @@
 
 #include "Vdut.h"
 #include "memory.hpp"
+#include "state.hpp"
+#include "timeline.hpp"
 #include "verilated.h"
 #if VM_TRACE
 #include "verilated_vcd_c.h"
@@ -16,11 +18,14 @@
 class Bench {
   public:
     static constexpr unsigned kCauses = 8;
+    static constexpr unsigned kEvents = sizeof(Vdut::events) / sizeof(CData);
     struct Layer {
-        uint64_t causes[kCauses], read_beats, write_beats;
+        uint64_t first;  // cycle of the run in which it began
+        uint64_t causes[kCauses], read_beats, write_beats, events[kEvents];
     };
 
     Memory memory;
+    Timeline timeline;
     uint64_t now = 0;  // cycles since the process began
 
     Bench() : dut_(&context_), layers_(1 << 16) {}
@@ -30,14 +35,13 @@ class Bench {
     }
 
     void reset(unsigned cycles) {
-        dut_.rst = 1;
         drive_lite_idle();
-        for (unsigned i = 0; i < cycles; ++i) {
+        for (unsigned i = 0; i < cycles + 2; ++i) {
+            dut_.rst = i <= cycles;
             settle();
-            if (i) memory.sample_reset(dut_);  // the first edge has not been yet
+            if (i > 1) memory.sample_reset(dut_);  // the second edge has reset the design
             edge();
         }
-        dut_.rst = 0;
     }
 
     // One clock cycle.
@@ -107,10 +111,27 @@ class Bench {
     void clear() {
         for (unsigned i = 0; i < used_layers_; ++i) layers_[i] = {};
         used_layers_ = 0;
+        run_cycle_ = 0;
+        timeline.clear();
     }
     unsigned used_layers() const { return used_layers_; }
     const Layer& layer(unsigned i) const { return layers_[i]; }
     unsigned running_layer() const { return dut_.layer; }
+
+    // The whole simulation to or from a file; false if that cannot be.
+    bool save(const std::string& path) {
+        StateWriter out(path);
+        Saving way(out);
+        visit(way);
+        return out.finish();
+    }
+    bool restore(const std::string& path) {
+        StateReader in(path);
+        if (!in.whole()) return false;
+        Restoring way(in);
+        visit(way);
+        return true;
+    }
 
     // A VCD from here on; an empty path ends it.  False if the model was built without.
     bool trace(const std::string& path) {
@@ -139,21 +160,36 @@ class Bench {
 
     void sample_and_edge() {
         memory.sample(dut_, now);
-        if (dut_.running) {
-            if (dut_.layer >= used_layers_) used_layers_ = dut_.layer + 1;
-            Layer& layer = layers_[dut_.layer];
-            ++layer.causes[dut_.cause % kCauses];
-            layer.read_beats += memory.read_beat;
-            layer.write_beats += memory.write_beat;
+        if (!dut_.running) return edge();
+        const unsigned number = dut_.layer;
+        Layer& layer = layers_[number];
+        if (number >= used_layers_) {
+            used_layers_ = number + 1;
+            layer.first = run_cycle_;
         }
+        ++layer.causes[dut_.cause % kCauses];
+        layer.read_beats += memory.read_beat;
+        layer.write_beats += memory.write_beat;
+        if (timeline.watches(run_cycle_)) timeline.add(run_cycle_, dut_.cause, dut_.units);
+        ++run_cycle_;
         edge();
+        for (unsigned i = 0; i < kEvents; ++i) layer.events[i] += dut_.events[i];  // told after it
+    }
+
+    template <class Way>
+    void visit(Way& way) {
+        memory.visit(way);
+        timeline.visit(way);
+        way(now), way(used_layers_), way(run_cycle_);
+        for (unsigned i = 0; i < used_layers_; ++i) way(layers_[i]);
+        way.design(dut_);
     }
 
     void edge() {
+        memory.drive(dut_);
         dut_.clk = 1;
         dut_.eval();
         dump(1);
-        memory.drive(dut_);
         ++now;
     }
 
@@ -178,6 +214,7 @@ class Bench {
     Vdut dut_;
     std::vector<Layer> layers_;
     unsigned used_layers_ = 0;
+    uint64_t run_cycle_ = 0;
 #if VM_TRACE
     std::unique_ptr<VerilatedVcdC> vcd_;
 #endif

@@ -10,11 +10,16 @@
 //   clear                                    statistics
 //   wait LIMIT EVERY                         until the interrupt; a progress line every EVERY cycles (0: none)
 //   stats                                    of all layers since `clear`
+//   keep SECONDS PATH                        save the simulation while it waits: so often, and at a signal to end
+//   restore PATH                             a saved simulation, in place of everything but the faults
+//   timeline FIRST LAST MOST                 spans of these cycles of each run to come, so many at most
+//   spans PATH                               write them: track, state (32 bits each), start, end (64 bits each)
 //   trace [PATH]
 
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <iomanip>
 #include <iostream>
@@ -51,20 +56,59 @@ bool transfer(Memory& memory, uint64_t address, uint64_t size, const std::string
     return good || fail("the bytes are not all in the memory image, or the file cannot be read or written");
 }
 
-// Waits in slices, with a line of progress after each.
-void wait(Bench& bench, uint64_t limit, uint64_t every) {
+// Saves a simulation now and then, and when a signal asks the process to end.
+class Keeper {
+  public:
+    void keep(unsigned seconds, const std::string& path) {
+        seconds_ = std::chrono::seconds(seconds);
+        path_ = path;
+        last_ = Clock::now();
+        struct sigaction action {};  // without SA_RESTART: a process that waits for a command ends at once
+        action.sa_handler = [](int) { stopped_ = 1; };
+        sigaction(SIGINT, &action, nullptr);
+        sigaction(SIGTERM, &action, nullptr);
+    }
+    bool on() const { return !path_.empty(); }
+    bool stopped() const { return stopped_; }
+    // False if the process shall end.
+    bool turn(Bench& bench) {
+        if (!on() || (!stopped_ && Clock::now() - last_ < seconds_)) return true;
+        bench.save(path_);  // a full disk is no reason to stop
+        last_ = Clock::now();
+        return !stopped_;
+    }
+
+  private:
+    using Clock = std::chrono::steady_clock;
+    static volatile std::sig_atomic_t stopped_;
+    Clock::duration seconds_{};
+    Clock::time_point last_{};
+    std::string path_;
+};
+volatile std::sig_atomic_t Keeper::stopped_ = 0;
+Keeper keeper;
+
+// Waits in slices, with a line of progress where `every` cycles end.  False if the process was asked to end.
+bool wait(Bench& bench, uint64_t limit, uint64_t every) {
+    constexpr uint64_t kTurn = 50000;  // cycles from one look at clock and signals to the next
     bool done = false;
-    const uint64_t slice = every ? every : limit;
-    while (limit && !done && !bench.memory.violated) {
-        const uint64_t part = limit < slice ? limit : slice;
+    uint64_t next = every;
+    for (uint64_t waited = 0; waited < limit && !done && !bench.memory.violated;) {
+        uint64_t part = limit - waited;
+        if (every && next - waited < part) part = next - waited;
+        if (keeper.on() && kTurn < part) part = kTurn;
         done = bench.wait(part);
-        limit -= part;
-        if (limit && !done && every) {
+        waited += part;
+        if (done || waited == limit) break;
+        if (!keeper.turn(bench)) return fail("the simulation was stopped; it is saved");
+        if (waited == next) {
+            next += every;
             fprintf(answers, "{\"progress\": %" PRIu64 ", \"layer\": %u}\n", bench.now, bench.running_layer());
             fflush(answers);
         }
     }
     fprintf(answers, "{\"interrupt\": %d, \"cycle\": %" PRIu64 ", \"under_way\": %u", done, bench.now, bench.memory.under_way());
+    return true;
 }
 
 void print_stats(const Bench& bench) {
@@ -73,9 +117,19 @@ void print_stats(const Bench& bench) {
         const Bench::Layer& layer = bench.layer(i);
         fprintf(answers, "%s[", i ? ", " : "");
         for (uint64_t cause : layer.causes) fprintf(answers, "%" PRIu64 ", ", cause);
-        fprintf(answers, "%" PRIu64 ", %" PRIu64 "]", layer.read_beats, layer.write_beats);
+        for (uint64_t event : layer.events) fprintf(answers, "%" PRIu64 ", ", event);
+        fprintf(answers, "%" PRIu64 ", %" PRIu64 ", %" PRIu64 "]", layer.read_beats, layer.write_beats, layer.first);
     }
     fprintf(answers, "]");
+}
+
+bool write_spans(const Bench& bench, const std::string& path) {
+    const std::vector<Timeline::Span> spans = bench.timeline.spans();
+    FILE* file = fopen(path.c_str(), "wb");
+    const bool good = file && fwrite(spans.data(), sizeof spans[0], spans.size(), file) == spans.size();
+    if ((file && fclose(file)) || !good) return fail("the spans cannot be written");
+    fprintf(answers, "{\"spans\": %zu, \"end\": %" PRIu64, spans.size(), bench.timeline.end());
+    return true;
 }
 
 // Prints an answer without its closing brace, or a complete error (false).
@@ -125,8 +179,18 @@ bool execute(Bench& bench, const std::string& name, std::istringstream& words) {
         bench.clear();
     } else if (name == "wait") {
         words >> a >> b;
-        wait(bench, a, b);
-        return true;
+        return wait(bench, a, b);
+    } else if (name == "keep") {
+        words >> a;
+        keeper.keep(unsigned(a), rest(words));
+    } else if (name == "restore") {
+        if (!bench.restore(rest(words))) return fail("the saved simulation is not complete");
+    } else if (name == "timeline") {
+        uint64_t most = 0;
+        words >> a >> b >> most;
+        bench.timeline.watch(a, b, most);
+    } else if (name == "spans") {
+        return write_spans(bench, rest(words));
     } else if (name == "stats") {
         print_stats(bench);
         return true;
@@ -156,6 +220,7 @@ int main() {
             fprintf(answers, "}\n");
         }
         fflush(answers);
+        if (keeper.stopped()) break;
     }
     return 0;
 }

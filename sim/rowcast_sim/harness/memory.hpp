@@ -1,7 +1,7 @@
 // AXI4 memory: latency, bandwidth, stalls and errors on one side, the rules of the protocol on the other.
 //
-// Everything the model drives comes from its own state, so that one evaluation of the design a clock edge is enough:
-// `sample` looks at the design just before the edge, `drive` sets its inputs just after.
+// Everything the model drives comes from its own state: `sample` looks at the design just before a clock edge, `drive`
+// sets the inputs that the design sees from that edge on.
 
 #pragma once
 
@@ -80,7 +80,7 @@ class Memory {
         w_ready_ = write_received_ != write_tail_ && affordable(write_budget()) && !stalls(dice, 4);
     }
 
-    // Called after the clock edge.
+    // Called before the clock edge, for after it.
     void drive(Vdut& dut) const {
         dut.m_axi_arready = ar_ready_;
         dut.m_axi_awready = aw_ready_;
@@ -104,6 +104,18 @@ class Memory {
         if (dut.m_axi_arvalid | dut.m_axi_awvalid | dut.m_axi_wvalid) violate("valid during reset");
         read_head_ = read_tail_ = read_beat_ = write_tail_ = write_received_ = write_answered_ = write_beat_ = 0;
         ar_ready_ = aw_ready_ = w_ready_ = r_valid_ = b_valid_ = ar_waits_ = aw_waits_ = w_waits_ = false;
+    }
+
+    // Everything but the faults; `way` saves or restores.
+    template <class Way>
+    void visit(Way& way) {
+        way(latency), way(rate), way(half_duplex), way(outstanding), way(stall_threshold), way(random);
+        way(base_), way(bytes_), way(budget_), way(reads_);
+        for (Write& write : writes_) way(write.a), way(write.ready_at), way(write.data), way(write.strobes);
+        way(read_head_), way(read_tail_), way(write_answered_), way(write_received_), way(write_tail_);
+        way(read_beat_), way(write_beat_), way(ar_before_), way(aw_before_), way(w_before_);
+        way(ar_waits_), way(aw_waits_), way(w_waits_), way(ar_ready_), way(aw_ready_), way(w_ready_);
+        way(r_valid_), way(r_last_), way(b_valid_), way(r_resp_), way(r_id_), way(b_resp_), way(b_id_), way(r_data_);
     }
 
     void violate(const char* format, ...) __attribute__((format(printf, 2, 3))) {

@@ -89,7 +89,8 @@ def limits_of(op, dtype):
 def combined_scale(op):
     """float32 scales sx * sw / sy of a convolution or matrix product, one or one a channel; products first."""
     x, w = op.input_quantisation[:2]
-    return (x.scale[0] * w.scale) / op.output_quantisation[0].scale[0]
+    with np.errstate(over="ignore"):  # infinite: refused where it is made a multiplier
+        return (x.scale[0] * w.scale) / op.output_quantisation[0].scale[0]
 
 
 def requantised(acc, scale, op, dtype):
@@ -117,7 +118,9 @@ def requantisation(op, build, scale):
 
 
 def centred_weights(weights, quantisation, axis=0):
-    """int16 `w - zw`; zero points of one axis, or one."""
+    """`w - zw`, int16, or int8 where nothing is subtracted; zero points of one axis, or one."""
+    if weights.dtype == np.int8 and not quantisation.zero_point.any():
+        return weights
     shape = [1] * weights.ndim
     shape[axis] = -1
     return (weights.astype(np.int32) - quantisation.zero_point.reshape(shape)).astype(np.int16)

@@ -51,12 +51,13 @@ def lower_rows(op, build, line, weights=None):
     if weights.ndim != 2:
         raise op.problem(f"the constant factor {weights.shape} must have two axes")
     sign, bias, post = line(weights.shape[1])
-    centred = centred_weights(weights, op.input_quantisation[1], axis=1).T * sign[:, None].astype(np.int16)
+    centred = centred_weights(weights, op.input_quantisation[1], axis=1).T
+    if np.any(sign < 0):
+        centred = centred * sign[:, None].astype(np.int16)
     rank = len(build.value(op.inputs[0]).shape)
     if rank == 2:
         tensor, positions = build.rows(op, 0)
-        arranged = np.empty_like(centred)
-        arranged[:, positions] = centred
+        arranged = np.take(centred, np.argsort(positions), axis=1)
         build.output(op, g.FullyConnected, [tensor], weights=arranged, bias=bias, post=post)
         return
     axes = Axes(tuple(range(1, rank - 2)), (rank - 2,), (rank - 1,))
