@@ -1,7 +1,7 @@
 """LOAD and STORE: instructions to rows, rows to bursts, bursts to the bus."""
 
 # Comparisons instead of `max` where it is done for every burst: they take a quarter of the time.
-# ruff: noqa: PLR1730, FURB136
+# ruff: noqa: PLR1730
 
 from rowcast.isa import Space, Unit
 
