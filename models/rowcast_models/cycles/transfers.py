@@ -64,8 +64,9 @@ def load_unit(m):
         earliest, begun = max(seen + 1, take + 2), None
         for row in rows:
             at = walk.row(earliest)
-            ready = at + FIRST_BURST
-            for beats in row:
+            ready, left = at + FIRST_BURST, len(row)
+            while left:
+                beats, count = row[-left], 1
                 issue += BURST_GAP
                 if issue < ready:
                     issue = ready
@@ -81,8 +82,18 @@ def load_unit(m):
                     begin = max(address + bus.latency, bus.read_free, bus.load_free)
                     first, last = bus.read(address, beats, (lost.passed(begin, beats) - begin) / beats, bus.load_free)
                 else:
-                    first, last = bus.read(address, beats, free=bus.load_free)
+                    if left > 2 and issue == ended[-limit] + 1 and ended[-1] - ended[-limit] == (limit - 1) * beats:
+                        count = min(left - 1, (limits[unit] - address) // beats + 1)
+                    if count > 1 and bus.streams(address, ended[-1]):
+                        count = int(count)
+                        first, last = bus.stream(beats, count)
+                        ended.extend(last + 1 - beats * before for before in range(min(count, limit) - 1, 0, -1))
+                        issue += beats * (count - 1)
+                    else:
+                        first, last = bus.read(address, beats, free=bus.load_free)
+                        count = 1
                 ended.append(last + 1)
+                left -= count
                 if begun is None:
                     begun = first
             walk.done(issue, last + 1)
