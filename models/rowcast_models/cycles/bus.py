@@ -128,7 +128,8 @@ class Bus:
 
     def _take(self, first, over, share):
         """Reads take a share of the bus from `first` until `over`."""
-        if share == 1 and self.done and self.done[-1] >= first and self.shares[-1] == 1:
+        # A stretch that writes have left behind cannot grow any more.
+        if self.at < len(self.done) and share == 1 == self.shares[-1] and self.done[-1] >= first:
             self.done[-1] = over
         else:
             self.begun.append(first)
