@@ -5,7 +5,7 @@
 
 from rowcast.isa import Space, Unit
 
-from .machine import NEVER, finish, gate
+from .machine import NEVER, Ahead, finish
 
 __all__ = ["load_unit", "store_unit"]
 
@@ -53,8 +53,10 @@ def load_unit(m):
     issue = -BURST_GAP
     take, lag = 0, m.config.lanes // 4
     lost = m.post_writes
-    for job in m.jobs.units[unit]:
-        time = yield from gate(m, unit, job, take)
+    ahead, jobs = None, m.jobs.units[unit]
+    for number, job in enumerate(jobs, start=1):
+        time = yield from (ahead or Ahead(m, unit, job, take)).wait()
+        ahead = None
         seen = time + 1
         if job.work is None:
             take = seen
@@ -62,8 +64,10 @@ def load_unit(m):
             continue
         rows, items, space = job.work
         earliest, begun = max(seen + 1, take + 2), None
-        for row in rows:
+        for rest, row in enumerate(rows, start=1 - len(rows)):
             at = walk.row(earliest)
+            if not rest and number < len(jobs):
+                ahead = Ahead(m, unit, jobs[number], at)
             ready, left = at + FIRST_BURST, len(row)
             while left:
                 beats, count = row[-left], 1
@@ -75,6 +79,8 @@ def load_unit(m):
                 address = issue + 2
                 while address > limits[unit]:
                     keys[unit] = address
+                    if ahead:
+                        ahead.step()
                     yield
                 if items:
                     first, last = bus.read_items(address, beats, items, lag)
@@ -115,8 +121,10 @@ def store_unit(m):
     sent, answered = [-1] * BURSTS_OWED, [-1] * max(BURSTS_ANSWERED_LATER, outstanding)
     issue = -BURST_GAP
     take = read = 0
-    for job in m.jobs.units[unit]:
-        time = yield from gate(m, unit, job, take)
+    ahead, jobs = None, m.jobs.units[unit]
+    for number, job in enumerate(jobs, start=1):
+        time = yield from (ahead or Ahead(m, unit, job, take)).wait()
+        ahead = None
         seen = time + 1
         if job.work is None:
             take = seen
@@ -124,8 +132,10 @@ def store_unit(m):
             continue
         rows = job.work[0]
         earliest, begun = max(seen + 1, take + 2), None
-        for row in rows:
+        for rest, row in enumerate(rows, start=1 - len(rows)):
             at = walk.row(earliest)
+            if not rest and number < len(jobs):
+                ahead = Ahead(m, unit, jobs[number], at)
             ready, data = at + FIRST_BURST, at + 9
             for beats in row:
                 issue += BURST_GAP
@@ -144,6 +154,8 @@ def store_unit(m):
                     if last - bus.latency <= limits[unit]:
                         break
                     keys[unit] = last - bus.latency
+                    if ahead:
+                        ahead.step()
                     yield
                 bus.wrote(last)
                 begin = max(read, at + 3)
