@@ -240,6 +240,10 @@ class Session:
                 pipe.close()
         self._folder.cleanup()
 
+    def stop(self):
+        """Ask the process to end, from another thread: a kept simulation is saved, and who waits for it gets an error."""
+        self._process.terminate()
+
     # The design and its surroundings ------------------------------------------------------------------------------
 
     def set_timing(self, timing):
