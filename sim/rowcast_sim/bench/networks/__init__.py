@@ -64,7 +64,11 @@ def networks(names, preset_name, batch, every, again, trace_file, window, **file
     if window and not trace_file:
         raise InputError("--trace-cycles says what --trace shows: give both")
     jobs = [Job(name, preset_name, batch or BATCHES.get(name, 1)) for name in names]
-    found = [figures_of(job, every=every, again=again, trace_file=trace_file, window=window) for job in jobs]
+    try:
+        found = [figures_of(job, every=every, again=again, trace_file=trace_file, window=window) for job in jobs]
+    except KeyboardInterrupt:
+        _say("Stopped; the same command goes on where this one was.")
+        raise
     tables = [table for figures in found for table in network_tables(figures)]
     others = _others(jobs) if files["markdown_file"] else []
     tables = [summary([*found, *others]), goal_table([*found, *others]), *tables]

@@ -32,7 +32,7 @@ def summary(found):
         cycles = whole.counters["cycles"]
         every = "not run" if each.all_compared is None else _equal(each.all_equal, each.all_compared)
         made.add(
-            each.network, each.preset, each.batch, num(whole.macs), num(cycles), percent_of(each.utilisation(whole)),
+            each.network, each.preset, each.batch, _count(whole.macs), num(cycles), percent_of(each.utilisation(whole)),
             percent_of(each.utilisation(each.conv)), _mega(each.dram(whole) / each.batch), _error(whole.predicted, cycles),
             _equal(each.equal, each.compared), every,
         )  # fmt: skip
@@ -46,6 +46,11 @@ def percent_of(share):
 
 def _equal(equal, compared):
     return verdict(f"{equal} of {compared}", equal == compared)
+
+
+def _count(value):
+    """A whole number in full up to a million."""
+    return num(value) if value < 1e6 else f"{value / 1e6:,.2f} M"
 
 
 def _mega(size):
@@ -67,7 +72,7 @@ def _total_table(figures, where):
         spent = total.spent
         least = total.least_read + total.least_write
         table.add(
-            total.name, total.layers, num(total.macs), num(spent.cycles), percent_of(figures.utilisation(total)), _lost(spent),
+            total.name, total.layers, _count(total.macs), num(spent.cycles), percent_of(figures.utilisation(total)), _lost(spent),
             _mega(spent.read_beats * figures.dram_bytes), _mega(spent.write_beats * figures.dram_bytes), _mega(least),
             _mega(total.buffer_bound), _mega(figures.dram(total) / figures.batch),
         )  # fmt: skip
@@ -111,7 +116,7 @@ def _layer_table(figures, where):
     for layer in figures.layers:
         spent, share = layer.spent, figures.utilisation(layer)
         table.add(
-            short(layer.name), f"{layer.kind}{f', {layer.form}' if layer.form else ''}", num(layer.macs), num(spent.cycles),
+            short(layer.name), f"{layer.kind}{f', {layer.form}' if layer.form else ''}", _count(layer.macs), num(spent.cycles),
             num(layer.predicted), _error(layer.predicted, spent.cycles), percent_of(share) if layer.macs else "-",
             bound(spent, share), _lost(spent),
         )  # fmt: skip
@@ -131,10 +136,10 @@ def _traffic_table(figures, where):
         count = layer.counters
         drained = count["psums"] * figures.columns
         table.add(
-            short(layer.name), num(count["read_beats"] * figures.dram_bytes), num(layer.least_read),
-            num(count["write_beats"] * figures.dram_bytes), num(layer.least_write), num(count["act_reads"] + count["filter_reads"]),
-            num(count["act_writes"] + count["filter_writes"]), num(2 * count["mac_cycles"] * figures.pes + drained),
-            num(count["filter_flits"]), num(count["ifmap_flits"]), num(drained),
+            short(layer.name), _count(count["read_beats"] * figures.dram_bytes), _count(layer.least_read),
+            _count(count["write_beats"] * figures.dram_bytes), _count(layer.least_write), _count(count["act_reads"] + count["filter_reads"]),
+            _count(count["act_writes"] + count["filter_writes"]), _count(2 * count["mac_cycles"] * figures.pes + drained),
+            _count(count["filter_flits"]), _count(count["ifmap_flits"]), _count(drained),
         )  # fmt: skip
     return table
 
