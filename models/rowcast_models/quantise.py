@@ -8,13 +8,14 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from .from_onnx.loading import load
+from .from_onnx.loading import first_line, load
 from .frontend.model import ModelError
 
 __all__ = ["FORMS", "TYPES", "QuantiseError", "prepare", "quantise"]
 
 FORMS = ("qoperator", "qdq")
 TYPES = ("int8", "uint8")
+MAX_CONSTANT = 1 << 27  # elements of a constant that is made: the weights of VGG-19's largest layer
 
 
 class QuantiseError(ValueError):
@@ -65,6 +66,8 @@ def quantise(model, calibration, output, *, form="qoperator", activations="int8"
                 quant_format=quantization.QuantFormat.QOperator if form == "qoperator" else quantization.QuantFormat.QDQ,
                 extra_options={"WeightSymmetric": True},
             )  # fmt: skip
+        except Exception as error:  # its session and its tools raise whatever they stumble over
+            raise QuantiseError(f"ONNX Runtime cannot quantise this model: {first_line(error)}") from None
         finally:
             logging.disable(logging.NOTSET)
         Path(output).write_bytes(target.read_bytes())
@@ -130,7 +133,11 @@ def prepare(model):
         elif node.op_type in ("Constant", "ConstantOfShape") and all(name in constants for name in node.input):
             constants[node.output[0]] = _constant(node, constants)
         elif node.op_type == "Reshape" and all(name in constants for name in node.input):
-            constants[node.output[0]] = constants[node.input[0]].reshape(constants[node.input[1]].tolist())
+            array, shape = (constants[name] for name in node.input)
+            try:
+                constants[node.output[0]] = array.reshape(shape.tolist())
+            except (TypeError, ValueError):
+                raise QuantiseError(f"node {node.name!r} reshapes {array.shape} to {shape.tolist()}") from None
         else:
             if node.op_type == "Sum" and len(node.input) == 2:
                 node.op_type = "Add"
@@ -150,7 +157,15 @@ def prepare(model):
     proto.graph.input.extend(kept)
     for number, node in enumerate(proto.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
-    return onnx.shape_inference.infer_shapes(proto)
+    for tensor in proto.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and not np.all(np.isfinite(constants[tensor.name])):
+            raise QuantiseError(f"constant {tensor.name!r} must have finite values only")
+    for output in proto.graph.output:  # inferred too: one that the file leaves out has become a scalar's
+        output.type.tensor_type.ClearField("shape")
+    try:
+        return onnx.shape_inference.infer_shapes(proto, strict_mode=True)
+    except Exception as error:  # InferenceError, and what the C++ side throws
+        raise QuantiseError(f"the model's shapes do not fit: {first_line(error)}") from None
 
 
 def _constant(node, constants):
@@ -158,9 +173,11 @@ def _constant(node, constants):
     values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     if node.op_type == "ConstantOfShape":
         shape = constants[node.input[0]].tolist()
-        if np.prod([float(size) for size in shape]) > 1 << 29:
+        if np.prod([float(size) for size in shape]) > MAX_CONSTANT:
             raise QuantiseError(f"node {node.name!r} makes a constant of shape {shape}, which is too large")
         value = numpy_helper.to_array(values["value"]).reshape(-1)[0] if "value" in values else np.float32(0)
+        if min(shape, default=0) < 0:
+            raise QuantiseError(f"node {node.name!r} makes a constant of shape {shape}, which is none")
         return np.full(shape, value)
     value = next(iter(values.values()))
     return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
@@ -177,7 +194,8 @@ def _fold_batch_norm(nodes, constants, outputs):
     for node in nodes:
         conv = producer.get(node.input[0]) if node.op_type == "BatchNormalization" else None
         if (conv is None or conv.op_type != "Conv" or len(consumers[conv.output[0]]) > 1 or conv.output[0] in outputs
-                or any(name not in constants for name in (*node.input[1:], *conv.input[1:]))):  # fmt: skip
+                or any(name not in constants for name in (*node.input[1:], *conv.input[1:]))
+                or {constants[name].shape for name in (*node.input[1:], *conv.input[2:])} != {constants[conv.input[1]].shape[:1]}):  # fmt: skip
             kept.append(node)
             continue
         scale, shift, mean, variance = (constants[name].astype(np.float64) for name in node.input[1:5])

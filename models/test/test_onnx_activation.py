@@ -67,6 +67,18 @@ def test_gelu_by_tanh():
     assert sum(differences(model_of(seed, ("Gelu", {"approximate": "tanh"}))) for seed in range(24)) == 0
 
 
+def test_gelu_of_onnx_runtime_is_the_standards():
+    rng = np.random.default_rng(0)
+    made = []
+    for domain in ("", "com.microsoft"):
+        writer = Writer(rng)
+        x = writer.dequantised(writer.input("x", [1, 4]), scale=0.02, zero_point=3)
+        real = writer.node("Gelu", [x], "r", domain=domain)
+        network = import_model(read(writer.model(writer.quantised(real, "y", scale=0.02, zero_point=-100))), kinds())
+        made.append(network.run({"x": np.arange(-128, 128, dtype=np.int8).reshape(-1, 4)})["y"])
+    assert np.array_equal(*made) and len(np.unique(made[0])) > 50
+
+
 def test_chains_are_one_table():
     chain = [("HardSwish", {}), ("Clip", {}), ("Tanh", {}), ("Neg", {})]
     for seed in range(12):

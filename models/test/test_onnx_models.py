@@ -106,3 +106,38 @@ def test_node_tests_of_quantised_operators_pass():
                     assert got.dtype == want.dtype and np.array_equal(got, want), case.name
             passed.add(case.name)
     assert passed == wanted
+
+
+def float_model(weights=None, norm=5, kernel=(3, 3), code=onnx.TensorProto.FLOAT):
+    """A float convolution and a BatchNormalization of `norm` channels: the ModelProto."""
+    weights = np.ones((5, 3, 3, 3), np.float32) if weights is None else weights
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w"], ["c"], name="conv", kernel_shape=kernel),
+        onnx.helper.make_node("BatchNormalization", ["c", *["n"] * 4], ["y"], name="norm"),
+    ]
+    arrays = {"w": weights, "n": np.ones(norm, np.float32)}
+    constants = [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    x = onnx.helper.make_tensor_value_info("x", code, [1, 3, 6, 6])
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    graph = onnx.helper.make_graph(nodes, "float", [x], [y], constants)
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+
+
+@pytest.mark.parametrize(
+    "changed, text",
+    [
+        ({"norm": 4}, "the model's shapes do not fit: .*norm"),
+        ({"kernel": (3, 3, 3)}, "the model's shapes do not fit: .*conv"),
+        ({"weights": np.full((5, 3, 3, 3), np.nan, np.float32)}, "must have finite values only"),
+        ({"code": onnx.TensorProto.DOUBLE}, "the model's shapes do not fit|cannot quantise this model"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_quantised(tmp_path, changed, text):
+    from rowcast_models.quantise import QuantiseError, quantise
+
+    calibration = {"x": np.random.default_rng(0).normal(0, 1, (4, 3, 6, 6)).astype(np.float32)}
+    quantise(float_model(), calibration, tmp_path / "sound.onnx")
+    import_model(read(tmp_path / "sound.onnx"), kinds())
+    with pytest.raises(QuantiseError, match=text):
+        quantise(float_model(**changed), calibration, tmp_path / "quantised.onnx")
+    assert not (tmp_path / "quantised.onnx").exists()

@@ -199,3 +199,56 @@ def test_strong_normalisation_runs_on_the_host_between_two_runs_of_the_accelerat
         for name in ("a", "b", "c"):
             apart = np.abs(got[name].astype(int) - want[name])
             assert apart.max() <= 1 and np.count_nonzero(apart) <= (0.05 if name != "a" else 0) * apart.size, (alpha, name)
+
+
+AS_THEY_ARE = [
+    ("Reshape", [np.int64([0, -1])], {}), ("Flatten", [], {"axis": 1}), ("Transpose", [], {"perm": [0, 1, 2, 3]}),
+    ("Unsqueeze", [np.int64([1])], {}), ("Gather", [np.int64([2, 0, 1])], {"axis": 1}), ("GlobalMaxPool", [], {}),
+    ("Slice", [np.int64([1]), np.int64([9]), np.int64([2])], {}),
+    ("Resize", [np.float32([]), np.float32([1, 1, 2, 1.5])], {"mode": "nearest", "nearest_mode": "floor"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("then", [(), ("Relu",), ("LeakyRelu", "Tanh")], ids=["alone", "relu", "leaky-tanh"])
+@pytest.mark.parametrize("types", [(np.int8,) * 2, (np.int8, np.uint8), (np.uint8, np.int8)], ids=["i8", "i8-u8", "u8-i8"])
+@pytest.mark.parametrize("kind, constants, attributes", AS_THEY_ARE, ids=[kind for kind, _, _ in AS_THEY_ARE])
+def test_what_gives_its_elements_as_they_are_may_change_scale_and_type(kind, constants, attributes, types, then):
+    rng = np.random.default_rng(len(kind))
+    writer = Writer(rng, types[0])
+    x = writer.dequantised(writer.input("x", [1, 3, 5, 4]), scale=0.05, zero_point=7)
+    names = [writer.constant(f"c{i}", array) for i, array in enumerate(constants)]
+    real = writer.node(kind, [x, *names], "y_real", **attributes)
+    for each in then:
+        real = writer.node(each, [real], f"{real}_{each}")
+    writer.dtype = np.dtype(types[1])
+    model = writer.model(writer.quantised(real, "y", scale=0.02, zero_point=100))
+    writer.dtype = np.dtype(types[0])
+    verify(model, rng, fuse=False)
+
+
+@pytest.mark.parametrize("types", [(np.int8, np.uint8), (np.uint8, np.int8)], ids=["i8-u8", "u8-i8"])
+@pytest.mark.parametrize(
+    "kind, attributes",
+    [("MaxPool", {"kernel_shape": [2, 2]}), ("AveragePool", {"kernel_shape": [2, 2], "pads": [1, 0, 0, 1]}),
+     ("GlobalAveragePool", {}), ("LRN", {"size": 3}), ("BatchNormalization", {}), ("Max", {}), ("Min", {}), ("Add", {}), ("Concat", {"axis": 1})],
+)  # fmt: skip
+def test_an_operator_may_make_the_other_type(kind, attributes, types):
+    rng = np.random.default_rng(len(kind))
+    writer = Writer(rng, types[0])
+    inputs = [writer.dequantised(writer.input("x", [1, 3, 5, 4]), scale=0.05, zero_point=7)]
+    if kind in ("Max", "Min", "Add", "Concat"):
+        inputs.append(writer.dequantised(writer.input("x2", [1, 3, 5, 4]), scale=0.03, zero_point=9))
+    if kind == "BatchNormalization":
+        inputs += [writer.constant(f"c{i}", rng.uniform(0.5, 2, 3).astype(np.float32)) for i in range(4)]
+    real = writer.node(kind, inputs, "y_real", **attributes)
+    writer.dtype = np.dtype(types[1])
+    model = writer.model(writer.quantised(real, "y", scale=0.06, zero_point=100))
+    verify(model, rng, fuse=False)
+
+
+def test_lrn_of_very_many_channels_runs_on_the_host():
+    for channels, host in ((4096, 0), (4097, 1)):
+        writer = Writer(np.random.default_rng(0))
+        x = writer.dequantised(writer.input("x", [1, channels, 1, 1]), scale=0.01, zero_point=0)
+        network = import_model(read(writer.model(writer.quantised(writer.node("LRN", [x], "r", size=3), "y", scale=0.01))), kinds())
+        assert len(network.host_operators) == host

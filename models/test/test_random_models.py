@@ -99,6 +99,13 @@ def test_a_wrong_value_is_found(format_, kind, which):
     raise AssertionError(f"no model has a {kind}")
 
 
+@both
+def test_a_runtime_that_gives_nothing_is_no_equality(format_):
+    case = random_case(format_, 3, 4)
+    with pytest.raises(Difference, match="the runtime gives none of this name"):
+        compare(dataclasses.replace(case, reference=dict(case.inputs)))
+
+
 class _WrongGraph:
     """A network whose graph makes one value of a tensor wrong."""
 

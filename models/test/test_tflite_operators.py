@@ -299,7 +299,8 @@ def test_moving_axes(seed):
     writer.operator("SQUEEZE", [wide], [narrow], "SqueezeOptions", squeezeDims=[2])
     perm = [0, *(1 + writer.rng.permutation(3)).tolist()]
     turned, flat = writer.like(x, [shape[axis] for axis in perm]), writer.like(x, [1, size])
-    writer.operator("TRANSPOSE", [narrow, writer.numbers(perm)], [turned], "TransposeOptions")
+    given = [axis - 4 if axis and seed % 2 else axis for axis in perm]  # from the end works, too
+    writer.operator("TRANSPOSE", [narrow, writer.numbers(given)], [turned], "TransposeOptions")
     writer.operator("RESHAPE", [turned], [flat], "ReshapeOptions", newShape=[1, size])
     w, y = writer.filters([3, size]), writer.tensor([1, 3], scale=0.3)
     writer.operator("FULLY_CONNECTED", [flat, w, -1], [y], "FullyConnectedOptions")

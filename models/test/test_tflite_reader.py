@@ -278,6 +278,9 @@ OPERATORS = [
     ("RESHAPE", [[2, 12]], "ReshapeOptions", {}, [2, 12], "must keep the first axis, the batch"),
     ("RESIZE_NEAREST_NEIGHBOR", [[5]], "ResizeNearestNeighborOptions", {}, [1, 5, 5, 4], "size [5] must be rows and columns"),
     ("SOFTMAX", [], "SoftmaxOptions", {"beta": 1.0}, [1, 2, 12], "makes shape (1, 2, 3, 4), but output 't1' has (1, 2, 12)"),
+    ("SOFTMAX", [], "SoftmaxOptions", {"beta": float("nan")}, [1, 2, 3, 4], "beta must be finite, not nan"),
+    ("SOFTMAX", [], "SoftmaxOptions", {"beta": -1.0}, [1, 2, 3, 4], "must be above 2^-26"),
+    ("LEAKY_RELU", [], "LeakyReluOptions", {"alpha": float("inf")}, [1, 2, 3, 4], "alpha must be finite, not inf"),
     ("MAX_POOL_2D", [], "Pool2DOptions", {"filterHeight": 1 << 30, "filterWidth": 1, "strideH": 1, "strideW": 1}, [1, 2, 3, 4],
      "needs more than 512 pixels of padding"),
 ]  # fmt: skip
@@ -287,7 +290,38 @@ OPERATORS = [
 def test_refused_operators(kind, constants, options, fields, made, text):
     writer = Writer(0)
     x = writer.tensor([1, 2, 3, 4])
-    y = writer.like(x, made)
+    y = writer.tensor(made, scale=1 / 256, zero_point=-128) if kind == "SOFTMAX" else writer.like(x, made)
     writer.operator(kind, [x, *map(writer.numbers, constants)], [y], options, **fields)
     with pytest.raises(ModelError, match=re.escape(text)):
         import_model(read(writer.data([x], [y])), kinds())
+
+
+def test_refused_meanings():
+    """Outputs of softmax have one meaning, a move keeps the type, a fused activation needs a scale that it fits."""
+    writer = Writer(0)
+    x = writer.tensor([1, 6], scale=0.1, zero_point=3)
+    y, small = writer.tensor([1, 6], scale=0.1, zero_point=3), writer.tensor([1, 6], scale=1e-45, zero_point=0)
+    moved = writer.tensor([1, 6], dtype=np.uint8, scale=0.1, zero_point=3)
+    writer.operator("SOFTMAX", [x], [y], "SoftmaxOptions", beta=1.0)
+    writer.operator("RESHAPE", [x, writer.numbers([1, 6])], [moved], "ReshapeOptions")
+    writer.operator("ADD", [x, x], [small], "AddOptions", fusedActivationFunction=3)
+    with pytest.raises(ModelError) as caught:
+        import_model(read(writer.data([x], [y, moved, small])), kinds())
+    texts = {problem.operator: problem.text for problem in caught.value.problems}
+    assert "the output must have scale 1/256 and zero point -128" in texts["SOFTMAX"]
+    assert texts["RESHAPE"] == "output 't3' is uint8, and must be int8 like the input"
+    assert "is too small" in texts["ADD"]
+
+
+def test_problems_of_all_kinds_at_once():
+    """Scales, shapes, attributes, operators that there are not: each is found by another part of the reader."""
+    writer = conv_model(x={"scale": 0.0})
+    x = writer.tensor([1, 6, 6, 3], scale=0.1, zero_point=3)
+    wrong, fused, unknown = writer.like(x, [1, 6, 6, 4]), writer.like(x, [1, 6, 6, 3]), writer.like(x, [1, 6, 6, 3])
+    window = {"padding": 0, "strideH": 1, "strideW": 1, "filterHeight": 2, "filterWidth": 2}
+    writer.operator("MAX_POOL_2D", [x], [wrong], "Pool2DOptions", **window)
+    writer.operator("ADD", [x, x], [fused], "AddOptions", fusedActivationFunction=5)
+    writer.operator("ABS", [fused], [unknown])
+    with pytest.raises(ModelError) as caught:
+        read(writer.data([0, x], [3, wrong, unknown]))
+    assert {problem.operator for problem in caught.value.problems} == {"", "CONV_2D", "MAX_POOL_2D", "ADD", "ABS"}

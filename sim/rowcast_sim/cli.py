@@ -172,10 +172,10 @@ RUNTIME = click.option(
 @config_options
 @click.pass_context
 def run(ctx, network, sources, target, backend, batch, check, memory, trace, runtime, config):
-    """Run MODEL (a file .onnx or .tflite, or lenet5) on inputs from files.
+    """Run MODEL (a file .onnx or .tflite, or a network of the zoo: lenet5, alexnet, ...) on inputs from files.
 
-    Inputs and outputs have the model's own types and axes; the first axis counts items. lenet5 also takes images,
-    uint8 [N, H, W]. With --check, every tensor of the hardware is compared with the integer graph, every value of the
+    Inputs and outputs have the model's own types and axes; the first axis counts items. Networks of the zoo take int8
+    [N, H, W, C] and also images, uint8, lenet5 [N, H, W]. With --check, every tensor of the hardware is compared with the integer graph, every value of the
     graph with the golden of the operator that makes it, and every operator with the runtime (LiteRT, ONNX Runtime), if
     it is installed. Exit status 1 if --check finds a difference.
     """

@@ -6,6 +6,7 @@ from rowcast.emit import write_atomic
 from rowcast_models import from_onnx, from_tflite
 
 from . import report
+from .files import check_target
 
 __all__ = ["page", "print_operators", "write_operators"]
 
@@ -41,6 +42,7 @@ def page():
 
 def write_operators(path):
     """Write the page."""
+    check_target(path)
     write_atomic(Path(path), page())
 
 

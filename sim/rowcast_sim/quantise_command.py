@@ -15,7 +15,7 @@ def quantise(path, calibration, target, *, form, activations, console):
     """Quantise a file; the result appears whole or not at all."""
     check_target(target)
     if not Path(path).is_file():
-        raise InputError(f"{path}: there is no such file")
+        raise InputError(f"{path}: {'is not a file' if Path(path).exists() else 'there is no such file'}")
     arrays = read_arrays(calibration)
     with report.working(f"Quantising {Path(path).name}"), staged_folder(Path(target).parent) as stage:
         models.quantise(path, arrays, stage / Path(target).name, form=form, activations=activations)

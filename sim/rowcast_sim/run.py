@@ -81,7 +81,7 @@ def read_input(path, network):
         No array, or one that the network cannot take.
     """
     array = read_array(path)
-    shape = _input_shape(network)
+    shape = network.input_shape
     allowed = [("int8", shape)]
     if network.to_input is not None:
         allowed.append(("uint8", network.image_shape))
@@ -91,11 +91,6 @@ def read_input(path, network):
     if not len(array):
         raise InputError(f"{path}: there are no images in it")
     return network.to_input(array) if array.dtype == np.uint8 else array
-
-
-def _input_shape(network):
-    graph = network.build(batch=1)
-    return tuple(graph.tensors[graph.inputs[0]].shape[1:])
 
 
 def _compile(job, graph):

@@ -39,10 +39,12 @@ class TraceSpan:
 def trace_events(spans, *, process="rowcast", tracks=()):
     """The trace of these spans as a dict; tracks that are named in `tracks` come first, in this order.
 
-    A track whose spans overlap takes as many lines as it needs.
+    A span is a TraceSpan, or a tuple of its first members (track, name, start, end).  A track whose spans overlap takes as many lines as it needs.
     """
+    spans = [span if isinstance(span, TraceSpan) else TraceSpan(*span) for span in spans]
+    order = dict.fromkeys([*tracks, *(span.track for span in spans)])
     spans = sorted(spans, key=lambda span: (span.start, -span.end))
-    lines = {track: [] for track in [*tracks, *(span.track for span in spans)]}  # the end of the last span of each line
+    lines = {track: [] for track in order}  # the end of the last span of each line
     placed = []
     for span in spans:
         ends = lines[span.track]

@@ -199,7 +199,7 @@ def test_bad_places(images, tmp_path):
 
 def test_bad_jobs(images):
     start = ("run", "lenet5", "--input", images)
-    refused("run", "alexnet", "--input", images, match="there is no network 'alexnet'; networks are: lenet5")
+    refused("run", "lenet6", "--input", images, match="there is no network 'lenet6'; networks are: lenet5, alexnet")
     refused(*start, "--backend", "golden", "--check", match="--check compares with the golden")
     refused(*start, "--memory", "64K", match=r"the program needs [\d,]+ bytes of memory .*, more than --memory 65,536")
     refused(*start, "--memory", "64Q", match="must be a number of bytes above 0, such as 65536 or 64K, not '64Q'")

@@ -70,6 +70,13 @@ def test_compile(folder):
         (["run", "q.onnx", "--input", "x.npy", "--runtime", "litert"], "--runtime is for .tflite models"),
         (["compile", MNIST, "-o", "nothing"], "not quantised"),
         (["quantise", MNIST, "--calibration", "other.npz", "-o", "z.onnx"], "calibration arrays must be named Input3"),
+        (["quantise", "folder", "--calibration", "c.npz", "-o", "z.onnx"], "folder: is not a file"),
+        (["run", "folder", "--input", "x.npy"], "folder: Is a directory"),
+        (["run", "empty.onnx", "--input", "x.npy"], "is empty"),
+        (["run", "q.onnx", "--input", "pickled.npy"], "it holds pickled Python objects"),
+        (["run", "q.onnx", "--input", "x.npy", "--output", "folder"], "folder: is not a file but a folder"),
+        (["operators", "--write", "folder"], "folder: is not a file but a folder"),
+        (["operators", "--write", "nowhere/x.md"], "there is no folder nowhere"),
     ],
 )
 def test_bad_input(folder, arguments, match, monkeypatch):
@@ -79,6 +86,9 @@ def test_bad_input(folder, arguments, match, monkeypatch):
     np.save("bad.npy", np.zeros((1, 1, 28, 28), np.int8))
     np.save("nan.npy", np.full((1, 1, 28, 28), np.nan, np.float32))
     np.savez("other.npz", other=np.zeros((1, 1, 28, 28), np.float32))
+    np.save("pickled.npy", np.array([{}], object), allow_pickle=True)
+    Path("folder").mkdir(exist_ok=True)
+    Path("empty.onnx").touch()
     Path("short.onnx").write_bytes(Path("q.onnx").read_bytes()[:900])
     before = sorted(folder.rglob("*"))
     made = rowcast(*arguments)

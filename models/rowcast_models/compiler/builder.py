@@ -65,6 +65,11 @@ class Builder:
         self.constants = bytearray()
         self.filter_ring = Ring(config.filter_buffer_words, max(config.noc_words, config.dram_words))
         self.param_ring = Ring(config.param_channels // config.lanes, 1)
+        self.mapped = None  # the Mapping whose IDs the PEs have
+        self.filler = None
+        self.keep = None  # (first, number) of the parameter slots of the pass that is being emitted
+        self._post = self._store = self._slots = None  # of the last pass: its drain and slots; of the one before: its STOREs
+        self._drain_cycles = 0
         self._settings = {}
         self._constant_at = {}
         self._tables = {}
@@ -92,6 +97,48 @@ class Builder:
             self.constants.extend(data)
             self.constants.extend(bytes(-len(self.constants) % step))
         return self._constant_at[key]
+
+    # Passes and other work ---------------------------------------------------------------------------------------
+
+    def after_pass(self, post, cycles):
+        """Put off the drain of a pass: `post` emits it and returns what emits its STOREs, or None.
+
+        The parameters in `keep` are in use until then; `cycles` is what the drain takes.
+        """
+        self._post, self._slots, self._drain_cycles = post, self.keep, cycles
+        self.keep = None
+
+    def drain(self):
+        """Emit the drain of the last pass, and the STOREs of the one before; returns the drain's cycles, 0 if there is none.
+
+        Instructions are dealt out in order, and a pass may have more STOREs than a queue holds: what the array needs
+        next must not stand behind them.  The drain cannot be later: the next pass but one computes into its psum half.
+        """
+        if self._post is None:
+            return 0
+        post, self._post = self._post, None
+        store = post()
+        self._store_late()
+        self._store = store
+        return self._drain_cycles
+
+    def flush(self):
+        """Emit all that was put off."""
+        self.drain()
+        self._store_late()
+
+    def _store_late(self):
+        if self._store:
+            store, self._store = self._store, None
+            store()
+
+    def shared(self):
+        """Whether steps of other nodes wait for a place in the pass that is being emitted."""
+        return self.filler is not None and self.filler.waiting()
+
+    def fill(self, cycles):
+        """A place for work of the vector unit that takes about so many cycles."""
+        self.filler.fill(cycles)
 
     # Transfers ---------------------------------------------------------------------------------------------------
 
@@ -126,12 +173,20 @@ class Builder:
 
     # Parameters and tables ------------------------------------------------------------------------------------------
 
-    def displaces(self, items, slot, slots):
-        """Whether `parameters` of these items would overwrite these slots."""
-        if self.param_ring.find(_item_bytes(items)) is not None:
+    def _hits(self, kept, slots):
+        """Whether so many new slots would overwrite these."""
+        if kept is None:
             return False
-        low, high = self.param_ring.place(len(items) // self.config.lanes)
-        return low < slot + slots and slot < high
+        low, high = self.param_ring.place(slots)
+        return low < sum(kept) and kept[0] < high
+
+    def has_room(self, items):
+        """Whether `parameters` of these items leaves those of the pass that is being emitted."""
+        if items is None or self.keep is None or self.param_ring.find(_item_bytes(items)) is not None:
+            return True
+        slots = len(items) // self.config.lanes
+        first, number = self.keep
+        return first + number + slots <= self.param_ring.size or slots <= first
 
     def parameters(self, items):
         """Parameter slot of these channels' items (uint32 [channels, 4], whole slots); loads them if they are not there."""
@@ -139,6 +194,10 @@ class Builder:
         slot = self.param_ring.find(data)
         if slot is None:
             slots = len(items) // self.config.lanes
+            if self._hits(self.keep, slots):
+                self.param_ring.next = sum(self.keep)
+            if self._post is not None and self._hits(self._slots, slots):
+                self.drain()  # the parameters of the pass before are still to be used
             slot = self.param_ring.take(data, slots)
             words = slots * PARAM_SLOT_WORDS
             self.load(Space.PARAM, self.constant(data), slot * PARAM_SLOT_WORDS, words)
@@ -168,7 +227,8 @@ class Builder:
 
     def mark(self):
         """End of a layer, for progress and per-layer counts."""
-        self.emit("MARK", layer=self.layer + 1)
+        self.layer += 1
+        self.emit("MARK", layer=self.layer)
 
 
 def _item_bytes(items):

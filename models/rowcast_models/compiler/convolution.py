@@ -6,10 +6,11 @@ import numpy as np
 
 from rowcast.isa import Space
 
+from .flow import COMPLETE, Flow, Need
 from .geometry import ceil_div, window
 from .mapping import SLOTS, band, filter_words
 
-__all__ = ["ConvJob", "Place", "lower_convolution"]
+__all__ = ["ConvJob", "Place", "convolution_room", "convolution_steps"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class ConvJob:
 
     weights : int8 [parts, units, out_words x lanes, R, S, channels]; params : uint32 [units, out_words x lanes, 4] with the
     input's zero point folded into the biases; pad : the input's zero point; room : first word and words of
-    activation memory for tiles and slots.
+    activation memory for tiles and slots; flow : of the input and the output; pixels, made : that the input and the output
+    have in it.
     """
 
     shape: object
@@ -54,11 +56,22 @@ class ConvJob:
     source: Place
     target: Place
     room: tuple
+    flow: Flow = Flow()
+    pixels: int = 0
+    made: int = 0
 
 
-def lower_convolution(builder, job):
-    """Append the operations of the layer."""
-    _Lowering(builder, job).run()
+def convolution_room(tiling):
+    """Words of activation memory that a layer of this tiling makes use of."""
+    return 2 * tiling.tile_words + SLOTS * tiling.slot_words
+
+
+def convolution_steps(builder, job):
+    """The operations of the layer, as a generator: it yields the Need of the next pass, and appends it when resumed."""
+    return _Lowering(builder, job).steps()
+
+
+HANDOVER = 80  # cycles that the units need to change over to other work and back
 
 
 class _Lowering:
@@ -66,14 +79,13 @@ class _Lowering:
         self.b, self.job = builder, job
         self.config, self.shape, self.map = builder.config, job.shape, job.mapping
         self.beat = self.config.dram_words
-        self.streams = {}
+        self.streams, self.key = {}, object()
         base, size = job.room
         tile = job.tiling.tile_words
         self.tiles = [base, base + tile if size >= 2 * tile + SLOTS * job.tiling.slot_words else base]
         top = base + size
         self.slots = [top - (i + 1) * job.tiling.slot_words for i in range(SLOTS)]
         self.passes = 0
-        self.pending = self.late_store = self.slot = None
 
     # Order ------------------------------------------------------------------------------------------------------
 
@@ -95,29 +107,48 @@ class _Lowering:
             for k in range(0, len(xs), columns)
         ]
 
-    def run(self):
+    def steps(self):
         """All passes, with the input of the next tile loaded while this one is at work."""
         tiles = [self.tile(i, *where) for i, where in enumerate(self.tile_list())]
-        self.set_ids()
-        resident = self.b.post_set(self.job.post)
         rounds = list(self.rounds())
         if self.job.tiling.resident == "layer":
             self.b.filter_ring.reserve(filter_words(self.shape, self.map, self.config) * len(rounds))
+        spent = 0
         for i, tile in enumerate(tiles):
             visits = [(u0, m0, y, x) for u0, m0 in rounds for y in tile.ys for x in tile.xs]
             following = tiles[i + 1] if i + 1 < len(tiles) else None
             spread = max(1, len(visits) // 2)
             for at, (u0, m0, y, x) in enumerate(visits):
+                yield Need((self.need(tile, y, x),), spent)
                 tile.load_until(y, x)
                 # Loaded ahead: what the next pass reads, and the next row of passes.
                 later = [visits[at + 1 : at + 2], [visit for visit in visits[at:] if visit[2] != y][:1]]
                 ahead = [lambda where=visit[2:]: tile.load_until(*where) for found in later for visit in found]
                 if following:  # its turn comes when all of this tile is on its way
                     ahead.append(lambda at=at: tile.complete and following.load_part(at + 1, spread))
-                self.one_pass(tile, u0, m0, y, x, ahead, resident)
-        self.drain()
-        self.store_late()
-        self.b.mark()
+                last_round = at >= len(visits) - len(tile.ys) * len(tile.xs)
+                spent = self.one_pass(tile, u0, m0, y, x, ahead, self.made(tile, y, x) if last_round else 0)
+        self.b.flush()
+
+    def need(self, tile, y, x):
+        """Pixels of the input, from its first, that a pass reads."""
+        shape = self.shape
+        if tile.axis:
+            pixels = tile.n * shape.w + band(shape, (x,), 1)[1]
+        else:
+            pixels = (tile.n * shape.h + band(shape, (y,), 0)[1]) * shape.w
+        return ceil_div(pixels * self.job.pixels, shape.n * shape.h * shape.w)
+
+    def made(self, tile, y, x):
+        """Pixels of the output, from its first, that are there after a pass of the last round; 0: none is new."""
+        shape = self.shape
+        if shape.e == 1 and shape.n == 1:
+            pixels = x.start + x.size
+        elif x != self.map.x.spans[-1] or len(tile.xs) < len(self.map.x.spans) and y != tile.ys[-1]:
+            return 0
+        else:
+            pixels = (tile.n * shape.e + y.start + y.size) * shape.f
+        return pixels * self.job.made // (shape.n * shape.e * shape.f)
 
     def tile(self, index, n, ys, xs):
         return _Tile(self, self.tiles[index % 2], n, ys, xs)
@@ -135,8 +166,11 @@ class _Lowering:
         )
 
     def set_ids(self):
-        """IDs on both networks."""
+        """IDs on both networks, unless they still hold."""
         m = self.map
+        if self.b.mapped == m:
+            return
+        self.b.mapped = m
         for i in range(self.config.rows):
             for j in range(self.config.columns):
                 fr, fc, gr, gc = self.place_of(i, j)
@@ -156,44 +190,51 @@ class _Lowering:
 
     # One pass -----------------------------------------------------------------------------------------------------
 
-    def one_pass(self, tile, u0, m0, y, x, ahead, resident):
+    def one_pass(self, tile, u0, m0, y, x, ahead, made):
+        """Append a pass; `made` are the pixels that are there when its results are.  Returns its estimated cycles."""
         slot = None
 
         def load_parameters():
             nonlocal slot
-            items = self.parameters(u0, m0)
-            if self.pending and self.b.displaces(items, self.slot, slots_of(self.map)):
-                self.drain()  # the parameters of the pass before are still to be used
-            slot = self.b.parameters(items)
+            slot = self.b.parameters(self.parameters(u0, m0))
+            self.b.keep = (slot, slots_of(self.map))
 
-        tasks, done = [load_parameters, *ahead], 0
+        self.set_ids()
+        tasks, done, shared = [load_parameters, *ahead], 0, self.b.shared()
         runs = _merge(self.map.chunks)
-        for number, (chunk, count) in enumerate(runs):
-            self.ifmap(tile, u0, y, x, chunk, count)
-            self.compute(y, x, chunk, count, first=number == 0, last=number == len(runs) - 1)
-            # Before the next run's instructions: a queue that these fill must not wait for filters behind it.
-            self.filters(u0, m0, range(done, done + count), tasks)
-            done += count
-        self.drain()
-        self.slot = slot
-        self.pending = lambda: self.post(tile, u0, m0, y, x, slot, resident)
+        for number, (first, count) in enumerate(runs):
+            # Other nodes' work stands between the chunks, where the feeder has time for it.
+            for piece in [1] * count if shared else [count]:
+                self.ifmap(tile, u0, y, x, self.map.chunks[done], piece)
+                if self.map.chunks[done] is first:
+                    self.compute(y, x, first, count, first=number == 0, last=number == len(runs) - 1)
+                # Before the next run's instructions: a queue that these fill must not wait for filters behind it.
+                self.filters(u0, m0, range(done, done + piece), tasks)
+                done += piece
+                if shared:
+                    drains = self.b.drain()
+                    self.b.fill(self.slack(y, x, self.map.chunks[done - 1], drains))
+        self.b.drain()
+        self.b.after_pass(lambda: self.post(tile, u0, m0, y, x, slot, made), self.drain_cycles(y, x))
+        cycles, ifmap = map(sum, zip(*(self.chunk_cycles(y, x, chunk) for chunk in self.map.chunks), strict=True))
+        return max(cycles, ifmap, self.drain_cycles(y, x))
 
-    def drain(self):
-        """Emit the drain of the pass before, and the STOREs of the one before that.
+    def chunk_cycles(self, y, x, chunk):
+        """Cycles of a chunk: until the next can start, and of the ifmap feeder."""
+        k, noc, m = chunk.macs(self.shape), self.config.noc_words, self.map
+        height, width = window(self.shape, y.patch, x.patch, chunk.r)
+        ifmap = height * width * ceil_div(chunk.words, noc) * m.row_groups * m.column_groups
+        filters = ceil_div(k, noc) * m.filter_rows * m.filter_columns
+        return max(max(k, self.config.lanes) * y.patch * x.patch, filters), ifmap
 
-        Instructions are dealt out in order, and a pass may have more STOREs than a queue holds: what the array needs
-        next must not stand behind them.  The drain cannot be later: the next pass but one computes into its psum half.
-        """
-        if self.pending:
-            store, self.pending = self.pending(), None
-            self.store_late()
-            self.late_store = store
+    def drain_cycles(self, y, x):
+        """Cycles of the drain of a pass."""
+        return self.map.rows_used * y.patch * x.patch * self.config.lanes
 
-    def store_late(self):
-        """Emit the STOREs that were put off."""
-        if self.late_store:
-            self.late_store()
-            self.late_store = None
+    def slack(self, y, x, chunk, drained):
+        """Cycles of a chunk in which neither the feeder nor, with so many cycles of draining, the post-processors work."""
+        cycles, ifmap = self.chunk_cycles(y, x, chunk)
+        return max(0, cycles - ifmap - drained - HANDOVER)
 
     def ifmap(self, tile, u0, y, x, chunk, count):
         """One IFMAP_RUN: the windows of all groups for `count` chunks."""
@@ -270,11 +311,11 @@ class _Lowering:
     def filters(self, u0, m0, numbers, ahead):
         """FILTER_RUN of these chunks; LOAD before it unless the filters are still on chip."""
         rows, columns = self.tag_counts(m0)
-        noc, layer = self.config.noc_words, self.b.layer
+        noc = self.config.noc_words
         for number in numbers:
             flits = ceil_div(self.map.chunks[number].macs(self.shape), noc)
             words = flits * noc * rows * columns
-            key = (layer, u0, m0, number)
+            key = (self.key, u0, m0, number)
             address = self.b.filter_ring.find(key)
             if address is None:
                 address = self.b.filter_ring.take(key, words)
@@ -327,7 +368,7 @@ class _Lowering:
 
     # Results --------------------------------------------------------------------------------------------------------
 
-    def post(self, tile, u0, m0, y, x, slot, resident):
+    def post(self, tile, u0, m0, y, x, slot, made):
         """POST_RUN of the pass; returns what emits the STOREs of its results, or None if they stay."""
         shape, m = self.shape, self.map
         groups = min(m.filters, shape.out_words - m0)
@@ -344,6 +385,7 @@ class _Lowering:
             start = self.slots[self.passes % SLOTS]
             base = start + (self.job.target.dram + first - start) % self.beat
         used = self.set_targets(u0, m0, y, x, pixel, line, unit)
+        resident = self.b.post_set(self.job.post)
         self.b.setting(
             "loop", "POST_LOOP", count_x=x.patch, step_x=pixel if x.patch > 1 else 0, count_y=y.patch,
             step_y=line - (x.patch - 1) * pixel if y.patch > 1 else 0,
@@ -356,8 +398,14 @@ class _Lowering:
         )  # fmt: skip
         self.passes += 1
         if self.job.target.act is not None:
+            self.job.flow.made(made)
             return None
-        return lambda: self.store(base, first, pixel, line, unit, groups, y, x)
+
+        def store():
+            self.store(base, first, pixel, line, unit, groups, y, x)
+            self.job.flow.made(made)
+
+        return store
 
     def same_place(self, words, like):
         """The smallest pitch of at least `words` that keeps a row's place in a beat."""
@@ -438,7 +486,7 @@ class _Tile:
 
     def load_lines(self, until):
         """Load ifmap rows (columns of a single row) up to `until`, if they are not there yet."""
-        until = min(until, self.end)
+        until = min(until, self.end, self.there())
         if until <= self.loaded or self.left == self.right:
             return
         shape, done, count = self.low_.shape, self.loaded - self.start, until - self.loaded
@@ -451,6 +499,14 @@ class _Tile:
             Space.ACT, self.dram + done * dram_step, self.base + done * step, words, rows, dram_step, step
         )  # fmt: skip
         self.loaded = until
+
+    def there(self):
+        """Rows (columns of a single row) of the input that are in memory by now."""
+        shape, ready = self.low_.shape, self.low_.job.flow.ready()
+        if ready == COMPLETE:
+            return ready
+        ready = ready * (shape.n * shape.h * shape.w) // self.low_.job.pixels
+        return ready - self.n * shape.w if self.axis else ready // shape.w - self.n * shape.h
 
     @property
     def complete(self):

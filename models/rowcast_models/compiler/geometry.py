@@ -1,6 +1,8 @@
 """Shapes of a convolution on the array: its loops, its patches, its chunks."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 __all__ = ["Axis", "Chunk", "ConvShape", "Span", "cut_axis", "plan_chunks", "ramped_axis"]
 
@@ -84,19 +86,20 @@ class Span:
 
 @dataclass(frozen=True)
 class Axis:
-    """All spans of an axis, in order."""
+    """All spans of an axis, in order; `key` says how they were cut, and stands for them where axes are compared."""
 
-    spans: tuple
+    spans: tuple = field(compare=False)
+    key: tuple
 
-    @property
+    @cached_property
     def largest(self):
         """The widest patch."""
         return max(span.patch for span in self.spans)
 
-    @property
-    def work(self):
-        """Patch sizes summed: output rows (columns) that each PE works on."""
-        return sum(span.patch for span in self.spans)
+    @cached_property
+    def patches(self):
+        """How many spans have patches of each size."""
+        return dict(Counter(span.patch for span in self.spans))
 
 
 def _span(start, size, groups):
@@ -104,6 +107,7 @@ def _span(start, size, groups):
     return Span(start, size, step, size - (groups - 1) * step)
 
 
+@lru_cache(maxsize=1 << 14)
 def cut_axis(length, pieces, groups):
     """Cut `length` outputs into `pieces` spans for `groups` patches each, or None if they do not all get an output.
 
@@ -119,9 +123,10 @@ def cut_axis(length, pieces, groups):
         if rest < groups:  # too little for the last span: let it begin earlier
             start, rest = length - size, size
         spans.append(_span(start, rest, groups))
-    return Axis(tuple(spans))
+    return Axis(tuple(spans), (length, pieces, groups))
 
 
+@lru_cache(maxsize=1 << 14)
 def ramped_axis(length, first, pieces, last, groups):
     """An axis whose first and last spans have their own sizes, so that work starts and ends early; None if that cannot be."""
     rest = length - first - last
@@ -130,7 +135,7 @@ def ramped_axis(length, first, pieces, last, groups):
         return None
     spans = [_span(0, first, groups)]
     spans += [Span(s.start + first, s.size, s.step, s.patch) for s in inner.spans]
-    return Axis((*spans, _span(length - last, last, groups)))
+    return Axis((*spans, _span(length - last, last, groups)), (length, first, pieces, last, groups))
 
 
 @dataclass(frozen=True)

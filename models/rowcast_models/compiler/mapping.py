@@ -6,8 +6,9 @@ A `kind` says what the groups of that side are: patches along y, patches along x
 channel words of a depthwise layer).
 """
 
-from collections import Counter
+from bisect import bisect_right
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from rowcast import isa
 
@@ -18,7 +19,9 @@ __all__ = ["Cost", "Mapping", "MappingError", "Memory", "SLOTS", "Tiling", "esti
 LATENCY = 80  # cycles from a LOAD to its first word in the array, roughly: memory, DMA, feeder, network
 CHUNK_OVERHEAD = 12  # cycles from a freed half to the first flit of the next chunk, and from its last flit to the first MAC
 SLOTS = 4  # passes whose results may wait for the memory bus
-RAMPED = 60  # best mappings that are also tried with smaller first and last passes
+FOLLOWED_BEST = 32  # best mappings whose cost is estimated in full
+RAMPED = 12  # best mappings that are also tried with smaller first and last passes
+BUS_PRICE = 0.05  # cycles that a cycle of the memory bus is worth, when others take more
 FOLLOWED = 256  # passes of a layer up to which the estimate follows each of them
 END = 60  # cycles from the last psum to the interrupt, without memory's latency
 SHORT_BURST = 3  # beats' time that the shortest write burst takes
@@ -173,6 +176,7 @@ def _candidates(shape, config, *, spare):
                     yield replace(mapping, chunks=chunks)
 
 
+@lru_cache(maxsize=1 << 14)
 def _pieces(length, groups, limit):
     """The ways to cut an axis that are worth trying: the fewest spans for every patch size up to the limit."""
     found = {}
@@ -208,15 +212,18 @@ def band(shape, spans, axis):
     return low, max(min(high, size), low)
 
 
+@lru_cache(maxsize=1 << 16)
+def _extent(shape, cut, axis, take):
+    """Most ifmap rows (axis 0) or columns (axis 1) that `take` spans in a row read."""
+    bands = (band(shape, cut.spans[i : i + take], axis) for i in range(0, len(cut.spans), take))
+    return max(high - low for low, high in bands)
+
+
 def _tile_words(shape, mapping, rows, columns, config):
     """Words of the largest input tile of rows x columns spans."""
-    most = [0, 0]
-    for axis, (spans, take) in enumerate(((mapping.y.spans, rows), (mapping.x.spans, columns))):
-        for i in range(0, len(spans), take):
-            low, high = band(shape, spans[i : i + take], axis)
-            most[axis] = max(most[axis], high - low)
+    height, width = _extent(shape, mapping.y, 0, rows), _extent(shape, mapping.x, 1, columns)
     # A row's pitch keeps the row's place in a beat, and so may be up to a beat longer.
-    return most[0] * (most[1] * shape.in_pitch + (config.dram_words - 1)) + config.dram_words
+    return height * (width * shape.in_pitch + (config.dram_words - 1)) + config.dram_words
 
 
 def slot_words(shape, mapping, config):
@@ -248,12 +255,11 @@ def plan_tiling(shape, mapping, config, room, *, input_resident, output_resident
         if words > room or shape.n > 1 and 2 * words > room:
             found = None
             for columns in range(all_columns, 0, -1):
-                for rows in range(all_rows, 0, -1):
-                    words = _tile_words(shape, mapping, rows, columns, config)
-                    if 2 * words <= room:
-                        found = (rows, columns, words)
-                        break
-                if found:
+                rows = bisect_right(
+                    range(1, all_rows + 1), room, key=lambda rows: 2 * _tile_words(shape, mapping, rows, columns, config)
+                )
+                if rows:
+                    found = (rows, columns, _tile_words(shape, mapping, rows, columns, config))
                     break
             if not found:
                 return None
@@ -293,13 +299,12 @@ def pass_cycles(shape, mapping, config, rows, columns):
     return macs, filters, ifmap, drain
 
 
-def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_resident):
-    """The cost of a mapping."""
+def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_resident, follow=True):
+    """The cost of a mapping; with `follow`, that of a layer with few passes is estimated pass by pass."""
     rounds = num_rounds(shape, mapping)
     array = 0
-    rows_of, columns_of = (Counter(span.patch for span in axis.spans) for axis in (mapping.y, mapping.x))
-    for rows, down in rows_of.items():
-        for columns, across in columns_of.items():
+    for rows, down in mapping.y.patches.items():
+        for columns, across in mapping.x.patches.items():
             cycles = max(pass_cycles(shape, mapping, config, rows, columns))
             array += (cycles + PASS_OVERHEAD) * down * across * rounds * shape.n
     array += _changes(mapping) * config.num_pes * rounds * shape.n
@@ -328,7 +333,7 @@ def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_r
     height, width = window(shape, first_y.patch, first_x.patch, chunk.r)
     fill = height * width * ceil_div(chunk.words, config.noc_words) * mapping.row_groups * mapping.column_groups
     start = memory.latency + LATENCY + ceil_div(first_tile + first_filters, beats) + fill
-    if passes * rounds <= FOLLOWED:
+    if follow and passes * rounds <= FOLLOWED:
         cycles = _follow(shape, mapping, tiling, config, memory, input_resident=input_resident, row=writes)
         return Cost(cycles, ceil_div(bus, beats), 0, reads + writes)
     last = pass_cycles(shape, mapping, config, mapping.y.spans[-1].patch, mapping.x.spans[-1].patch)
@@ -409,6 +414,7 @@ def _ramps(shape, mapping):
             yield replace(mapping, **{name: ramped})
 
 
+@lru_cache(maxsize=1 << 12)
 def find_mapping(shape, config, *, room, memory=None, input_resident=False, output_resident=False):
     """The cheapest mapping and tiling of a convolution.
 
@@ -426,26 +432,22 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
         Nothing fits; says which memory is too small.
     """
     memory = memory or Memory()
-    found = []
-    fits = False
+    resident = {"input_resident": input_resident, "output_resident": output_resident}
 
-    def consider(mapping):
-        tiling = plan_tiling(
-            shape, mapping, config, room, input_resident=input_resident, output_resident=output_resident
-        )
-        if tiling is not None:
-            cost = estimate(
-                shape, mapping, tiling, config, memory, input_resident=input_resident, output_resident=output_resident
-            )
-            found.append(((cost.cycles, cost.words), mapping, tiling, cost))
+    def price(mapping, follow):
+        tiling = plan_tiling(shape, mapping, config, room, **resident)
+        if tiling is None:
+            return None
+        cost = estimate(shape, mapping, tiling, config, memory, **resident, follow=follow)
+        return (cost.cycles + BUS_PRICE * cost.memory, cost.words), mapping, tiling, cost
 
-    for mapping in candidates(shape, config):
-        fits = True
-        consider(mapping)
-    found.sort(key=lambda entry: entry[0])
-    for _, mapping, _, _ in found[:RAMPED]:
-        for ramped in _ramps(shape, mapping):
-            consider(ramped)
+    def ranked(mappings, follow):
+        return sorted(filter(None, (price(mapping, follow) for mapping in mappings)), key=lambda entry: entry[0])
+
+    mappings = list(candidates(shape, config))
+    fits = bool(mappings)
+    found = ranked([mapping for _, mapping, *_ in ranked(mappings, False)[:FOLLOWED_BEST]], True)
+    found += ranked([ramped for _, mapping, *_ in found[:RAMPED] for ramped in _ramps(shape, mapping)], True)
     best = min(found, key=lambda entry: entry[0], default=None)
     if best is None:
         what = (

@@ -1,5 +1,7 @@
 """A whole graph to a program: which tensors stay in the buffer, which pass through memory, and one lowering a node."""
 
+import itertools
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +10,8 @@ from rowcast.isa import IsaError, PostMode, PostSource
 from .. import graph as g
 from ..golden.requantise import encode_params, quantise_multiplier_average
 from .builder import Builder
-from .convolution import ConvJob, Place, PostSettings, lower_convolution
+from .convolution import ConvJob, Place, PostSettings, convolution_room, convolution_steps
+from .flow import Flow, Progress
 from .geometry import ConvShape, ceil_div
 from .layout import (
     concat_parts,
@@ -23,10 +26,11 @@ from .mapping import MappingError, Memory, find_mapping
 from .padding import fold_padding
 from .placement import Placement, Value, nhwc
 from .program import ALIGN, Layer, Program, TensorPlace, pack
-from .resize import ResizeJob, lower_resize
-from .shapes import conv_shape, in_parts
+from .resize import ResizeJob, resize_steps
+from .shapes import channel_sum_shape, conv_shape, in_parts
 from .tokens import synchronise
-from .vector import VectorError, VectorJob, lower_vector
+from .vector import VectorError, VectorJob, lower_vector, vector_steps
+from .weave import VECTORS, Misfit, Task, Weaver, Work, at_once
 
 __all__ = ["CompileError", "compile_graph"]
 
@@ -34,6 +38,11 @@ MAX_IMAGE = 1 << 31  # bytes: what 32-bit word addresses and common boards can h
 MAX_SELECTION = 1 << 24  # weights of 0 and 1 that move the elements of a tensor
 MAX_WINDOW = 1 << 14  # pixels of which the vector unit makes exact sums
 BYPASS = PostSettings(PostMode.BYPASS, 0, -128, 127)  # bytes as they are
+AHEAD = 12  # nodes: how far behind the first one that has to wait others may begin
+WORSE = 1.06  # a node of the array rather waits for others to end than take so much longer
+ARRAY = (g.ChannelSum, g.Conv, g.FullyConnected)
+LIGHT = (g.ChannelSum,)
+VECTOR = (g.MaxPool, g.AveragePool, g.Elementwise, g.Table)
 
 
 class CompileError(ValueError):
@@ -71,62 +80,188 @@ class _Spill(Exception):
 
 
 class _Compiler(Placement):
-    """Goes through the graph node by node; `lower_<kind>` emits a node and returns (mapping in words, estimated cycles)."""
+    """Goes through the graph node by node; `lower_<kind>` plans a node and returns its `Work`.
+
+    Nodes of the array begin one after the other; those of the vector unit begin as soon as what makes their inputs has
+    begun; `Weaver` decides which goes on.  All others begin when nothing else is at work, and are emitted at once.
+    """
 
     def __init__(self, graph, config, memory, keep_all, progress, excluded):
         super().__init__(graph, config, keep_all=keep_all, excluded=excluded)
-        self.memory, self.progress = memory, progress
+        self.memory, self.report = memory, progress
         self.b = Builder(config)
-        self.layers = []
+        self.layers, self.held = [], []
+        self.progress = Progress()
+        self.weaver = Weaver(self.b, self.progress, self.retire)
+        self.begun = set(graph.inputs)  # tensors whose place is known
+        self.left = dict(enumerate(graph.nodes))  # nodes that have not begun, by number
+        self.unlucky = None  # numbers of the tasks that left no room for a node
 
     # Nodes --------------------------------------------------------------------------------------------------------------
 
     def run(self):
-        graph = self.graph
-        for name in graph.inputs:
+        for name in self.graph.inputs:
             self.place_input(name)
-        for self.number, node in enumerate(graph.nodes):
-            if self.progress:
-                self.progress(self.number, len(graph.nodes), node.name)
+        while self.left or self.weaver.tasks:
             try:
-                self.node(node)
-            except (MappingError, VectorError) as error:
-                spilled = self.largest()
-                if spilled is not None:
-                    raise _Spill(spilled) from error
-                raise CompileError(f"node {node.name!r}: {error}") from error
-            except IsaError as error:
-                raise CompileError(f"node {node.name!r} is too large for the instruction set: {error}") from error
+                begun = self.begin()
+                self.first_unfinished()
+                if not self.weaver.step() and not begun:
+                    raise AssertionError(f"no node can go on: {[task.node.name for task in self.weaver.tasks]}")
+            except Misfit as misfit:
+                raise CompileError(
+                    f"node {misfit.node.name!r} is too large for the instruction set: {misfit.error}"
+                ) from misfit.error
+            self.first_unfinished()
         return self.finish()
 
-    def node(self, node):
+    def first_unfinished(self):
+        self.number = min([*self.left, *(task.number for task in self.weaver.tasks)], default=len(self.graph.nodes))
+
+    def begin(self):
+        """Let nodes begin whose turn it is; returns whether any did."""
+        found = False
+        at_work = sorted(task.number for task in self.weaver.tasks)
+        turn = True  # of the array: no earlier node of it waits
+        for number in list(self.left)[:AHEAD]:
+            node = self.left[number]
+            vector = isinstance(node, VECTOR + LIGHT)
+            if all(name in self.begun for name in node.inputs) and (turn or vector):
+                if self.attempt(number, node, vector, at_work):
+                    found = True
+                    at_work = sorted(task.number for task in self.weaver.tasks)
+                    continue
+            turn = turn and vector
+        return found
+
+    def attempt(self, number, node, vector, at_work):
+        """Let a node begin if it can; returns whether it did."""
+        idle = not at_work
+        if self.together(node):
+            return self.join(number, node)
+        free = isinstance(node, g.Reshape | g.Constant) or is_identity(self.graph, node)
+        array = isinstance(node, ARRAY)
+        if not free and not idle:
+            if self.unlucky == (number, at_work) or not (array or vector) or self.must_move(node):
+                return False
+            if isinstance(node, LIGHT):
+                busy = self.weaver.light is not None
+            else:
+                busy = self.weaver.array is not None if array else len(self.weaver.vectors) >= VECTORS
+            if busy:
+                return False
+        if self.report:
+            self.report(number, len(self.graph.nodes), node.name)
+        try:
+            self.start(number, node)
+        except (MappingError, VectorError) as error:
+            if not idle:
+                self.unlucky = (number, at_work)
+                return False
+            spilled = self.largest()
+            if spilled is not None:
+                raise _Spill(spilled) from error
+            raise CompileError(f"node {node.name!r}: {error}") from error
+        except IsaError as error:
+            raise CompileError(f"node {node.name!r} is too large for the instruction set: {error}") from error
+        return True
+
+    def start(self, number, node):
+        """A node begins: other names and constants are done at once."""
         if isinstance(node, g.Reshape):
             source, shape = self.values[node.inputs[0]], nhwc(self.graph.tensors[node.output].shape)
             layout = shape if self.same_words(shape, source.layout) else source.layout
-            self.alias(node.output, source, layout)
-            return
-        if is_identity(self.graph, node):
+            self.other_name(node, source, layout)
+        elif is_identity(self.graph, node):
             source = self.values[node.inputs[0]]
-            self.alias(node.output, source, source.layout)
-            return
-        if isinstance(node, g.Constant):
+            self.other_name(node, source, source.layout)
+        elif isinstance(node, g.Constant):
             self.constant(node)
-            return
-        kind = type(node).__name__
-        lower = getattr(self, f"lower_{kind.lower()}", None)
-        if lower is None:
-            raise CompileError(f"node {node.name!r}: no lowering of {kind}")
-        layout = self.layout_of(node)
-        self.lowered(node, layout, lower(node, layout))
+        else:
+            lower = getattr(self, f"lower_{type(node).__name__.lower()}", None)
+            if lower is None:
+                raise CompileError(f"node {node.name!r}: no lowering of {type(node).__name__}")
+            layout = self.layout_of(node)
+            work = lower(node, layout)
+            self.enter(number, node, work)
+        self.left.pop(number, None)
+        self.begun.add(node.output)
 
-    def lowered(self, node, layout, done):
-        """Note what the lowering of a node returned, and store the result if it is wanted in memory, too."""
-        mapping, estimate = done
-        self.layers.append(Layer(node.name, type(node).__name__, self.graph.macs(node), mapping, estimate))
-        self.b.layer += 1
+    def other_name(self, node, source, layout):
+        """A node whose result is its input under another name."""
+        self.alias(node.output, source, layout)
+        pixels = [n * h * w for n, h, w, _ in (source.layout, layout)]
+        self.progress.alias(node.output, node.inputs, same_pixels=pixels[0] == pixels[1])
+
+    def together(self, node):
+        """Whether a node is a Concat whose parts are all made in their places."""
+        if not isinstance(node, g.Concat) or any(name not in self.homes for name in node.inputs):
+            return False
+        return self.homes[node.inputs[0]].name == node.output
+
+    def join(self, number, node):
+        """Such a Concat: it ends when its parts are there."""
+        self.progress.alias(node.output, node.inputs)
+        self.enter(number, node, Work(at_once(len(node.inputs), lambda: None), "in place"))
+        self.left.pop(number)
+        self.begun.add(node.output)
+        return True
+
+    def enter(self, number, node, work):
+        """A node's work begins."""
+        if node.output not in self.progress.names:
+            self.progress.begin(node.output)
+        if work.claim:
+            self.claims[number] = work.claim
+        self.weaver.add(Task(number, node, work))
+
+    def retire(self, task):
+        """A node's work has been emitted."""
+        self.claims.pop(task.number, None)
+        self.progress.done.pop(task.node.output, None)
+        value = self.values[task.node.output]
+        if value.place.act is not None and value.place.dram is not None and task.node.output not in self.homes:
+            self.b.store(value.place.dram, value.place.act, self.words(value.layout))
+        self.held.append(Layer(
+            task.node.name, type(task.node).__name__, self.graph.macs(task.node), task.work.mapping, task.work.estimate
+        ))  # fmt: skip
+        if task.work.array:  # what ended during its time is shown behind it
+            self.held.insert(0, self.held.pop())
+        if self.weaver.array is None:
+            for layer in self.held:
+                self.layers.append(layer)
+                self.b.mark()
+            self.held.clear()
+
+    def perform(self, node, layout, work):
+        """Emit a node's work at once; nothing else is at work."""
+        for _ in work.steps:
+            pass
+        self.lowered(node, layout, work)
+
+    def lowered(self, node, layout, work):
+        """Note a node whose work was emitted at once, and store the result if it is wanted in memory, too."""
+        self.layers.append(Layer(node.name, type(node).__name__, self.graph.macs(node), work.mapping, work.estimate))
+        self.b.mark()
         place = self.values[node.output].place
         if place.act is not None and place.dram is not None and node.output not in self.homes:
             self.b.store(place.dram, place.act, self.words(layout))
+
+    def flow(self, node):
+        """Of a node's inputs and output."""
+        return Flow(self.progress, node.inputs, node.output)
+
+    def shared_room(self, room, node):
+        """(first word, words) that a node of the array gets of a gap: some is left to the vector unit if it has work."""
+        start, size = room
+        there, kept = self.begun | {node.output}, 0
+        if isinstance(node, LIGHT):
+            return start, min(size, self.config.act_words // share(node))
+        for other in itertools.islice(self.left.values(), AHEAD):
+            if isinstance(other, VECTOR + LIGHT) and other is not node and all(name in there for name in other.inputs):
+                there.add(other.output)
+                kept += self.config.act_words // share(other)
+        return start, size - min(kept, size // 2)
 
     def constant(self, node):
         """A tensor that lies in memory from the start, among the constants."""
@@ -145,15 +280,23 @@ class _Compiler(Placement):
         that it had.  Fully connected layers, tables and element-wise nodes take it as it is; for others it is moved into
         the pixels that the graph sees.
         """
+        for name in self.must_move(node):
+            self.cut_anew(node, name)
+        layouts = [self.values[name].layout for name in node.inputs]
+        if isinstance(node, g.Table | g.Elementwise) and node.output not in self.homes and len(set(layouts)) == 1:
+            return layouts[0]
+        return nhwc(self.graph.tensors[node.output].shape)
+
+    def must_move(self, node):
+        """Inputs that lie in the words of another shape than the node can take."""
         layouts = [self.values[name].layout for name in node.inputs]
         anywhere = isinstance(node, g.Table | g.Elementwise) and node.output not in self.homes
-        if anywhere and all(layout == layouts[0] for layout in layouts):
-            return layouts[0]
-        if not isinstance(node, g.FullyConnected):
-            for name in dict.fromkeys(node.inputs):
-                if self.values[name].layout != nhwc(self.graph.tensors[name].shape):
-                    self.cut_anew(node, name)
-        return nhwc(self.graph.tensors[node.output].shape)
+        if isinstance(node, g.FullyConnected) or anywhere and len(set(layouts)) == 1:
+            return []
+        return [
+            name for name in dict.fromkeys(node.inputs)
+            if self.values[name].layout != nhwc(self.graph.tensors[name].shape)
+        ]  # fmt: skip
 
     def cut_anew(self, node, name):
         """Move a tensor, which a reshape has left in the words of another shape, into words of its own; `node` wants it."""
@@ -169,12 +312,13 @@ class _Compiler(Placement):
         pixels = source.layout[0] * source.layout[1] * source.layout[2] // together
         made_by = self.graph.producer(name)
         wide = replace(source, layout=(1, 1, pixels, channels))
-        done = self.select(made_by, layout, wide, channels, positions)
+        work = self.select(made_by, layout, wide, channels, positions)
         self.aliases.discard(name)
-        self.lowered(made_by, layout, done)
+        self.progress.names.pop(name, None)
+        self.perform(made_by, layout, work)
 
     def settle(self, node, layout, attempt):
-        """Try the targets; `attempt(place, room)` returns what it returns for the first that fits."""
+        """Try the targets; `attempt(place, room)` returns the Work for the first that fits."""
         error = None
         for place, room in self.targets(node, layout):
             try:
@@ -192,6 +336,23 @@ class _Compiler(Placement):
         source = self.values[node.inputs[0]]
         shape, weights = conv_shape(node, source.layout, layout, self.config.lanes)
         return self.convolution(node, layout, source, shape, weights)
+
+    def lower_channelsum(self, node, layout):
+        source, lanes = self.values[node.inputs[0]], self.config.lanes
+        channels = layout[3]
+        if channels % lanes:  # the last word has bytes that must not count: dense filters of 0 and 1
+            distance = np.arange(channels)[None, :] - np.arange(channels)[:, None]
+            band = (distance >= -node.before) & (distance <= node.after)
+            dense = g.Conv(
+                name=node.name, inputs=node.inputs, output=node.output, weights=band[:, None, None, :],
+                bias=np.zeros(channels, np.int64), post=node.post,
+            )  # fmt: skip
+            return self.lower_conv(dense, layout)
+        shape, weights = channel_sum_shape(node.before, node.after, source.layout, lanes)
+        zero_point, post = self.graph.tensors[node.inputs[0]].zero_point, node.post
+        sums = weights.astype(np.int64).sum((0, 1, 3, 4, 5))
+        params = encode_params(-zero_point * sums, post.multiplier, post.shift, post.post_mode)[None]
+        return self.array(node, layout, source, shape, weights, params, self.through_home(node, settings(post)), zero_point)
 
     def lower_fullyconnected(self, node, layout):
         source, lanes = self.values[node.inputs[0]], self.config.lanes
@@ -224,16 +385,47 @@ class _Compiler(Placement):
 
         def attempt(place, room):
             placed = replace(shape, pitch=place.pitch)
-            mapping, tiling, cost = find_mapping(
-                placed, self.config, room=room[1], memory=self.memory,
-                input_resident=source.place.act is not None, output_resident=place.act is not None,
+            given, (mapping, tiling, cost) = self.best_room(placed, room, source, place, node)
+            size = min(given[1], ceil_div(convolution_room(tiling), self.step) * self.step)
+            pixels, made = (math.prod(layout[:3]) for layout in (source.layout, layout))
+            job = ConvJob(
+                placed, mapping, tiling, weights, params, post, pad, source.place, place, (given[0], size), self.flow(node), pixels, made
             )  # fmt: skip
-            lower_convolution(
-                self.b, ConvJob(placed, mapping, tiling, weights, params, post, pad, source.place, place, room)
-            )
-            return describe(mapping), cost.cycles
+            claim = (given[0], given[0] + size) if size else None
+            return Work(convolution_steps(self.b, job), describe(mapping), cost.cycles, claim, array=True, light=isinstance(node, LIGHT))
 
         return self.settle(node, layout, attempt)
+
+    def best_room(self, shape, room, source, place, node):
+        """The part of a gap that a node of the array gets, and its mapping, tiling and cost there.
+
+        Raises
+        ------
+        MappingError
+            It does not fit, or would be much faster if nodes that are at work now had ended.
+        """
+
+        def mapping(size):
+            return find_mapping(
+                shape, self.config, room=size, memory=self.memory,
+                input_resident=source.place.act is not None, output_resident=place.act is not None,
+            )  # fmt: skip
+
+        claims, self.claims = self.claims, {}
+        taken = [] if place.act is None else [(place.act, place.act + self.words(nhwc(self.graph.tensors[node.output].shape)))]
+        free = max(size for _, size in self.gaps(taken))
+        self.claims = claims
+        least = mapping(free)[2].cycles
+        given = self.shared_room(room, node)
+        try:
+            found = mapping(given[1])
+        except MappingError:
+            found = None
+        if found is None or found[2].cycles > WORSE * least:
+            given, found = room, mapping(room[1])
+        if found[2].cycles > WORSE * least and claims:
+            raise MappingError("other nodes take the room that it needs to be fast")
+        return given, found
 
     def through_home(self, node, post):
         """The settings of a node whose result goes into a concatenation in another scale: its table is the last."""
@@ -247,29 +439,41 @@ class _Compiler(Placement):
     def vector(self, node, layout, source, names, post, **more):
         values = [self.values[name] for name in names]
         post = self.through_home(node, post)
-        n, h, w, c = values[0].layout
-        words = ceil_div(c, self.config.lanes)
-        if is_flat(more):  # every word for itself
-            n, (h, w, words) = 1, self.flat(n * h, w, words, len(values), cut=node.output not in self.homes)
-            e, f = h, w
-        else:
-            e, f = layout[1:3]
+        layout_in = values[0].layout
+        pixels = layout_in[0] * layout_in[1] * layout_in[2]
+
+        def job(place, room):
+            n, h, w, c = layout_in
+            words = ceil_div(c, self.config.lanes)
+            if is_flat(more):  # every word for itself
+                n, (h, w, words) = 1, self.flat(n * h, w, words, len(values), room[1], cut=node.output not in self.homes)
+                e, f = h, w
+            else:
+                e, f = layout[1:3]
+            return VectorJob(
+                source, tuple(v.place for v in values), place, n, h, w, words, e, f, post, room, **more,
+                flow=self.flow(node), pixels=pixels if is_flat(more) else 0,
+            )  # fmt: skip
 
         def attempt(place, room):
-            job = VectorJob(
-                source, tuple(v.place for v in values), place, n, h, w, words, e, f, post, room, **more
-            )  # fmt: skip
-            lower_vector(self.b, job)
-            return "vector unit", 0
+            part = (room[0], min(room[1], self.config.act_words // share(node)))
+            try:
+                steps = vector_steps(self.b, job(place, part))
+            except VectorError:
+                part = room
+                steps = vector_steps(self.b, job(place, part))
+            resident = place.act is not None and all(value.place.act is not None for value in values)
+            claim = None if resident else (part[0], sum(part))
+            return Work(steps, "vector unit", 0, claim, more.get("params"))
 
         return self.settle(node, layout, attempt)
 
-    def flat(self, rows, pixels, words, tensors, *, cut=False):
+    def flat(self, rows, pixels, words, tensors, room, *, cut=False):
         """(rows, pixels of a row, words of a pixel) of a tensor whose pixels are independent: rows that surely fit.
 
-        `cut`: the words of a pixel are independent, too.
+        `room`: words of activation memory; `cut`: the words of a pixel are independent, too.
         """
-        room = max(size for _, size in self.gaps()) // 2 - (tensors + 1) * self.step
+        room = room // 2 - (tensors + 3) * self.step
         if (tensors + 1) * pixels * (words + self.step) <= room:
             return rows, pixels, words
         if (tensors + 1) * (words + self.step) <= room or not cut:
@@ -299,11 +503,11 @@ class _Compiler(Placement):
         post = self.through_home(node, BYPASS)
 
         def attempt(place, room):
-            lower_resize(self.b, ResizeJob(
+            job = ResizeJob(
                 (1, pixels, ceil_div(channels, self.config.lanes), 1), range(pixels), words, source.place,
                 replace(place, pitch=0), post, room, place.pitch,
-            ))  # fmt: skip
-            return "vector unit", 0
+            )  # fmt: skip
+            return Work(resize_steps(self.b, job), "vector unit", claim=(room[0], sum(room)))
 
         return self.settle(node, layout, attempt)
 
@@ -325,8 +529,8 @@ class _Compiler(Placement):
         post = self.through_home(node, BYPASS)
 
         def attempt(place, room):
-            lower_resize(self.b, ResizeJob(inside, node.rows, node.columns, source.place, place, post, room))
-            return "vector unit", 0
+            job = ResizeJob(inside, node.rows, node.columns, source.place, place, post, room)
+            return Work(resize_steps(self.b, job), "vector unit", claim=(room[0], sum(room)))
 
         return self.settle(node, layout, attempt)
 
@@ -338,8 +542,7 @@ class _Compiler(Placement):
             if name not in self.homes:
                 self.copy(name, home, parts)
         if homes[0].name == node.output:
-            self.b.mark()
-            return "in place", 0
+            return Work(iter(()), "in place")
         if self.keep_all and parts.place.act is not None:
             self.b.store(parts.place.dram, parts.place.act, self.words(parts.layout))
         lanes = self.config.lanes
@@ -352,13 +555,13 @@ class _Compiler(Placement):
         value = self.values[name]
         n, h, w, c = value.layout
         words = ceil_div(c, self.config.lanes)
-        rows, pixels, words = self.flat(n * h, w, words, 1)
-        place = place_of_part(parts.place, home.offset, home.pitch)
         room = max(self.gaps(), key=lambda gap: gap[1])
+        rows, pixels, words = self.flat(n * h, w, words, 1, room[1])
+        place = place_of_part(parts.place, home.offset, home.pitch)
         post = replace(BYPASS, table=home.table)
         lower_vector(self.b, VectorJob(
             PostSource.MAX, (value.place,), place, 1, rows, pixels, words, rows, pixels, post, room
-        ), mark=False)  # fmt: skip
+        ))  # fmt: skip
 
     def lower_maxpool(self, node, layout):
         return self.vector(
@@ -447,6 +650,11 @@ class _Compiler(Placement):
 def settings(post):
     """POST_SET of a Requantisation."""
     return PostSettings(post.post_mode, int(post.zero_point), int(post.low), int(post.high), post.table)
+
+
+def share(node):
+    """Which part of the activation memory a node of the vector unit gets: so many make the whole."""
+    return 4 if isinstance(node, g.MaxPool | g.AveragePool) else 8
 
 
 def is_flat(fields):

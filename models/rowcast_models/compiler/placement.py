@@ -30,7 +30,8 @@ class Placement:
 
     Members
     -------
-    number : of the node at work.
+    number : of the first node that is not complete.
+    claims : (first word, word after the last) of the activation memory that each node at work uses, by number.
     values : Value by name, of tensors that have a place.
     homes : Home by name, of tensors that are made in their place in a concatenation.
     aliases : names of tensors that are others under another name.
@@ -43,6 +44,7 @@ class Placement:
         self.step = config.dram_words
         self.base = self.top = 1 << 31
         self.number = -1
+        self.claims = {}
         self.values, self.aliases = {}, set()
         self.homes = concat_homes(graph, config.lanes, whole=keep_all)
         self.last = {name: number for number, node in enumerate(graph.nodes) for name in node.inputs}
@@ -79,7 +81,7 @@ class Placement:
     def gaps(self, extra=()):
         """Free (first word, words) of the activation memory."""
         taken = sorted(
-            [(v.place.act, v.place.act + self.words(v.layout)) for v in self.live()] + list(extra)
+            [(v.place.act, v.place.act + self.words(v.layout)) for v in self.live()] + list(extra) + list(self.claims.values())
         )  # fmt: skip
         free, at = [], 0
         for low, high in [*taken, (self.config.act_words, self.config.act_words)]:

@@ -7,8 +7,9 @@ from rowcast.isa import PostSource, Space
 from .convolution import set_loops
 from .geometry import ceil_div
 from .vector import VectorError
+from .weave import at_once
 
-__all__ = ["ResizeJob", "Segment", "lower_resize", "segments"]
+__all__ = ["ResizeJob", "Segment", "resize_steps", "segments"]
 
 _TURNS = 4095  # of one feeder loop
 _WORDS = 65535  # turns of one loop of results
@@ -74,10 +75,15 @@ class ResizeJob:
     line: int = 0
 
 
-def lower_resize(builder, job):
-    """Append the operations, box of the result by box."""
-    _Lowering(builder, job).run()
-    builder.mark()
+def resize_steps(builder, job):
+    """The operations, box of the result by box, as a generator of one step.
+
+    Raises
+    ------
+    VectorError
+        At once: a pixel does not fit the room.
+    """
+    return at_once(1, _Lowering(builder, job).run)
 
 
 @dataclass(frozen=True)

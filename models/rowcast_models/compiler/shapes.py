@@ -6,7 +6,9 @@ import numpy as np
 
 from .geometry import ConvShape, ceil_div
 
-__all__ = ["conv_shape", "in_parts"]
+__all__ = ["channel_sum_shape", "conv_shape", "in_parts"]
+
+MAX_ROWS = (1 << 14) - 1  # of an ifmap
 
 
 def conv_shape(node, layout, out_layout, lanes):
@@ -47,6 +49,25 @@ def conv_shape(node, layout, out_layout, lanes):
         n, h, w, e, f, r, s, stride, dilation, (top, left), units, in_words, out_words, channels, depthwise, padded
     )
     return in_parts(shape, full)
+
+
+def channel_sum_shape(before, after, layout, lanes):
+    """(ConvShape, weights int8 [1, 1, lanes, 1, S, lanes]) of a sum over neighbouring channels.
+
+    The words of a pixel are columns of an image with one word a pixel: the window slides over them, with the same weights
+    of 0 and 1 everywhere.  `layout`: NHWC, the channels are whole words.
+    """
+    n, h, w, c = layout
+    left, right = ceil_div(before, lanes), ceil_div(after, lanes)
+    tap, source, target = np.ogrid[-left : right + 1, :lanes, :lanes]
+    distance = lanes * tap + source - target
+    weights = ((distance >= -before) & (distance <= after)).astype(np.int8).transpose(2, 0, 1)
+    images, rows = (n, h * w) if h * w <= MAX_ROWS else (n * h, w)
+    shape = ConvShape(
+        images, rows, c // lanes, rows, c // lanes, 1, left + 1 + right, (1, 1), (1, 1), (0, left), 1, 1, 1, lanes, False,
+        left + right > 0,
+    )  # fmt: skip
+    return shape, weights[None, None, :, None]
 
 
 def in_parts(shape, weights):

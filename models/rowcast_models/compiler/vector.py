@@ -1,4 +1,8 @@
-"""Lowering of what the vector unit does: pooling, element-wise operations, tables."""
+"""Lowering of what the vector unit does: pooling, element-wise operations, tables.
+
+The result is cut into boxes whose inputs and outputs fit the buffer; a box is loaded at once, ahead of its turn, and worked off
+in pieces of any size, which can stand between the passes of a convolution.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -7,10 +11,15 @@ import numpy as np
 from rowcast.isa import PostSource, Space
 
 from .convolution import Place, set_loops
+from .flow import Flow, Need
 from .geometry import ceil_div
 
-__all__ = ["VectorError", "VectorJob", "lower_vector"]
+__all__ = ["PIECE", "VectorError", "VectorJob", "lower_vector", "vector_steps"]
 
+PIECE = 2048  # cycles of a piece of work when nothing else is at work
+ALL = 1 << 40  # cycles: a whole box
+BUS_SHARE = 1.25  # cycles of the memory bus for a beat, with others at work
+RUN_OVERHEAD = 60  # cycles from one run of the vector unit to the next
 _TURNS = 4095  # turns of one feeder loop
 _PIXELS = 65535  # turns of one loop of results
 
@@ -32,8 +41,9 @@ class VectorJob:
     window, stride, pad : (vertical, horizontal) pairs; pad above and to the left.
     params : uint32 [slots x lanes, 4]; by_count : entry c - 1 is for windows of c words inside the ifmap.
     tables : int32 [256] of each operand (ADD, MUL).
-    room : first word and words of activation memory for bands.
+    room : first word and words of activation memory for boxes.
     in_pitch : words from one input pixel to the next; 0 if there is nothing between them.
+    flow : of the inputs and the output; pixels : that they have in it, 0 if as many as here.
     """
 
     source: PostSource
@@ -54,30 +64,47 @@ class VectorJob:
     by_count: bool = False
     tables: tuple = ()
     in_pitch: int = 0
+    flow: Flow = Flow()
+    pixels: int = 0
 
 
-def lower_vector(builder, job, *, mark=True):
-    """Append the operations of the layer, band of output rows by band; `mark` its end."""
-    _lower(builder, job)
-    if mark:
-        builder.mark()
+def lower_vector(builder, job):
+    """Append the operations of the layer at once."""
+    for _ in vector_steps(builder, job):
+        pass
 
 
-def _lower(builder, job):
-    """The job, or if a row of its pixels does not fit, first one half of their words and then the other."""
+def vector_steps(builder, job):
+    """The operations of the layer, as a generator.
+
+    It yields the Need of the next piece, and appends that piece when it is sent the cycles that it may take (None: a whole box).
+
+    Raises
+    ------
+    VectorError
+        At once: a pixel does not fit the room.
+    """
     try:
-        lowering = _Lowering(builder, job)
+        return _Lowering(builder, job).steps()
     except VectorError:
+        # First one half of the words of each pixel, then the other.
         half = ceil_div(ceil_div(job.words, 2), builder.config.dram_words) * builder.config.dram_words
         if len(job.inputs) > 1 or half >= job.words:
             raise
-        for start, words in ((0, half), (half, job.words - half)):
-            _lower(builder, replace(
+        parts = [
+            vector_steps(builder, replace(
                 job, words=words, inputs=(_moved(job.inputs[0], start),), in_pitch=job.in_pitch or job.words,
                 target=replace(_moved(job.target, start), pitch=job.target.pitch or job.words),
-            ))  # fmt: skip
-        return
-    lowering.run()
+                flow=replace(job.flow, output=job.flow.output if start else ""),
+            )) for start, words in ((0, half), (half, job.words - half))
+        ]  # fmt: skip
+        return _chain(parts)
+
+
+def _chain(parts):
+    """One generator after the other."""
+    for part in parts:
+        yield from part
 
 
 def _moved(place, words):
@@ -87,128 +114,286 @@ def _moved(place, words):
     )
 
 
+@dataclass(frozen=True)
+class _Box:
+    """A part of the result: image, rows from y, columns from x."""
+
+    n: int
+    y: int
+    x: int
+    rows: int
+    columns: int
+
+
 class _Lowering:
     def __init__(self, builder, job):
         self.b, self.job, self.config = builder, job, builder.config
         self.beat = self.config.dram_words
         in_pitch = job.in_pitch or job.words
         self.in_pitch = in_pitch
-        # In a band, too, a pixel keeps its place in a beat of the memory.
+        # In a box, too, a pixel keeps its place in a beat of the memory.
         self.in_pixel = in_pitch if job.inputs[0].act is not None else job.words + (in_pitch - job.words) % self.beat
-        self.in_line, self.out_line = job.w * self.in_pixel, job.f * job.words
         self.pitch = job.target.pitch or job.words  # of a pixel of the target
-        self.pixel = job.words + (self.pitch - job.words) % self.beat
+        self.pixel = self.pitch if job.target.act is not None else job.words + (self.pitch - job.words) % self.beat
+        self.whole = self.in_pixel == in_pitch == self.pitch == job.words  # pixels stand side by side everywhere
         self.moving = [place for place in job.inputs if place.act is None]
-        self.rows = self.band_rows()
         base, size = job.room
         self.half = size // 2 // self.beat * self.beat
         self.base = ceil_div(base, self.beat) * self.beat
+        self.reads = 2 if len(job.inputs) == 2 else job.window[0] * job.window[1]
+        if max(job.f, job.words, *job.window) > _TURNS:
+            raise VectorError(f"a tensor of {job.f} columns or {job.words} words a pixel: at most {_TURNS} are possible")
+        self.rows, self.columns = self.box_size()
+        # A word takes a cycle of the feeder for each that is read, a column `lanes` cycles, and its share of the memory bus.
+        loaded = self.in_rows(self.rows) * self.in_columns(self.columns) / (self.rows * self.columns)
+        moved = len(self.moving) * loaded + (job.target.act is None)
+        bus = int(BUS_SHARE * moved / self.beat + 0.99)
+        self.word_cycles = max(self.reads, ceil_div(self.config.lanes, self.config.columns), bus)
+
+    # Boxes --------------------------------------------------------------------------------------------------------------
 
     def in_rows(self, rows):
         """Input rows that so many output rows read at most."""
         return min(self.job.h, (rows - 1) * self.job.stride[0] + self.job.window[0])
 
-    def band_words(self, rows):
-        """Words of a band of so many output rows, inputs and output."""
-        words = 0 if self.job.target.act is not None else rows * self.job.f * self.pixel + self.beat
-        return words + len(self.moving) * (self.in_rows(rows) * self.in_line + self.beat)
+    def in_columns(self, columns):
+        """Input columns that so many output columns read at most."""
+        if not self.whole:
+            return self.job.w
+        return min(self.job.w, (columns - 1) * self.job.stride[1] + self.job.window[1])
 
-    def band_rows(self):
-        """Output rows in a band."""
-        half = self.job.room[1] // 2 - self.beat
-        rows = self.job.e
-        if self.moving or self.job.target.act is None:
-            rows = min(rows, max(1, ceil_div(self.job.e, 4)))  # several bands, so that transfers and work overlap
-        rows = min(rows, _TURNS, max(1, _PIXELS // self.job.f))
-        while rows and self.band_words(rows) > half:
-            rows -= 1
-        if not rows:
+    def in_words(self, rows, columns):
+        """Words of an input of such a box."""
+        line = self.same_place(self.in_columns(columns) * self.in_pixel, self.job.w * self.in_pitch)
+        return self.in_rows(rows) * line + self.beat
+
+    def box_words(self, rows, columns):
+        """Words of such a box, inputs and output."""
+        words = len(self.moving) * self.in_words(rows, columns)
+        if self.job.target.act is None:
+            words += rows * self.same_place(columns * self.pixel, self.job.f * self.pitch) + 2 * self.beat
+        return words
+
+    def box_size(self):
+        """(rows, columns) of a box: the one of those that fit which loads the fewest words."""
+        job = self.job
+        if not self.moving and job.target.act is not None:
+            return min(job.e, _TURNS), job.f
+        # Several boxes, so that transfers and work overlap.
+        most = min(job.e, _TURNS) if job.e * job.n < 4 else min(_TURNS, max(1, ceil_div(job.e * job.n, 4)))
+        best = None
+        # Pairs are read with one distance between them, so both have whole rows.
+        for pieces in range(1, job.f + 1 if self.whole and len(job.inputs) == 1 else 2):
+            columns = ceil_div(job.f, pieces)
+            if pieces > 1 and columns == ceil_div(job.f, pieces - 1):
+                continue
+            rows = min(most, job.e, max(1, _PIXELS // columns))
+            while rows and self.box_words(rows, columns) > self.half:
+                rows = rows - 1 if rows < 8 else rows * 7 // 8
+            if not rows:
+                continue
+            loaded = self.in_rows(rows) * self.in_columns(columns) / (rows * columns)
+            if best is None or loaded < best[0] * 0.95:
+                best = loaded, rows, columns
+        if best is None:
             raise VectorError(
-                f"one row of {self.job.w} pixels of {self.job.words} words does not fit half of "
-                f"{self.job.room[1]} words of activation memory (act_words)"
+                f"one row of {job.w} pixels of {job.words} words does not fit half of "
+                f"{job.room[1]} words of activation memory (act_words)"
             )
-        return rows
+        return best[1:]
 
-    def run(self):
+    def boxes(self):
+        """The boxes in order."""
         job = self.job
-        reads = list(self.b.post_set(job.post))
-        for which, values in enumerate(job.tables):
-            reads.append(self.b.table(1 + which, values))
-        slot = 0
-        if job.params is not None:
-            slot = self.b.parameters(job.params)
-            reads.append(self.b.parameter_interval(slot, len(job.params) // self.config.lanes))
-        number = 0
-        for n in range(job.n):
-            for y in range(0, job.e, self.rows):
-                self.band(number, n, y, min(self.rows, job.e - y), slot, reads)
-                number += 1
+        return [
+            _Box(n, y, x, min(self.rows, job.e - y), min(self.columns, job.f - x))
+            for n in range(job.n) for y in range(0, job.e, self.rows) for x in range(0, job.f, self.columns)
+        ]  # fmt: skip
 
-    def band(self, number, n, y, rows, slot, reads):
-        """Load, reduce and store one band of output rows."""
+    def span(self, box):
+        """(top, bottom, left, right) of the input that a box reads, inside the input."""
         job = self.job
-        top = max(y * job.stride[0] - job.pad[0], 0)
-        bottom = min((y + rows - 1) * job.stride[0] - job.pad[0] + job.window[0], job.h)
+        top, left = (max(at * s - p, 0) for at, s, p in zip((box.y, box.x), job.stride, job.pad, strict=True))
+        bottom = min((box.y + box.rows - 1) * job.stride[0] - job.pad[0] + job.window[0], job.h)
+        right = min((box.x + box.columns - 1) * job.stride[1] - job.pad[1] + job.window[1], job.w)
+        top, left = min(top, job.h), min(left, job.w)
+        bottom, right = max(bottom, top), max(right, left)
+        return (top, bottom, left, right) if self.whole else (top, bottom, 0, job.w)
+
+    # Order --------------------------------------------------------------------------------------------------------------
+
+    def need(self, box):
+        """Pixels of the inputs that a box reads, as the flow counts them."""
+        job = self.job
+        _, bottom, _, right = self.span(box)
+        pixels = (box.n * job.h + bottom - 1) * job.w + right if bottom else 0
+        if job.pixels and job.pixels != job.n * job.h * job.w:  # other pixels than the flow's, of the same words
+            pixels = ceil_div(pixels * job.pixels, job.n * job.h * job.w)
+        return (pixels,) * len(job.inputs)
+
+    def made(self, box):
+        """Note that a box is there."""
+        job = self.job
+        if not job.flow.output:
+            return
+        if box.x + box.columns == job.f:
+            pixels = (box.n * job.e + box.y + box.rows) * job.f
+            if job.pixels and job.pixels != job.n * job.h * job.w:
+                pixels = pixels * job.pixels // (job.n * job.h * job.w)
+            job.flow.made(pixels)
+
+    def there(self, box):
+        """Whether everything a box reads is in the program."""
+        return all(self.job.flow.ready(i) >= pixels for i, pixels in enumerate(self.need(box)))
+
+    def steps(self):
+        boxes = self.boxes()
+        loaded, spent = None, 0
+        for number, box in enumerate(boxes):
+            if loaded is None:
+                yield Need(self.need(box), spent)
+                loaded, spent = self.load(number, box), 0
+                if self.moving:
+                    yield Need(self.need(box), pause=True)
+            starts, done = loaded, 0
+            loaded = None
+            while done < box.rows * box.columns:
+                cycles = yield Need(self.need(box), spent)
+                if loaded is None and number + 1 < len(boxes) and self.there(boxes[number + 1]):
+                    loaded = self.load(number + 1, boxes[number + 1])
+                piece = self.piece(box, done, ALL if cycles is None else cycles)
+                spent = self.execute(box, starts, piece)
+                done += piece.rows * piece.columns
+            self.store(box, starts[1])
+            self.made(box)
+
+    def piece(self, box, done, cycles):
+        """The part of a box behind `done` pixels that takes about so many cycles."""
+        y, x = divmod(done, box.columns)
+        pixel = self.job.words * self.word_cycles
+        pixels = max(1, min((cycles - RUN_OVERHEAD) // pixel, _PIXELS // self.job.words))
+        if x or pixels < box.columns:
+            # A row's last piece is not much smaller than the others.
+            rest = box.columns - x
+            return _Box(box.n, box.y + y, box.x + x, 1, rest if pixels * 3 >= rest * 2 else min(pixels, rest))
+        rows = min(pixels // box.columns, box.rows - y)
+        if self.pixel != self.job.words and box.columns < self.job.f:
+            rows = 1  # the two loops of results are the words of a pixel and the pixels
+        return _Box(box.n, box.y + y, box.x, rows, box.columns)
+
+    # Operations -----------------------------------------------------------------------------------------------------------
+
+    def same_place(self, words, like):
+        """The smallest pitch of at least `words` that keeps a row's place in a beat."""
+        return words + (like - words) % self.beat
+
+    def line(self, box):
+        """Words from one input row of a loaded box to the next."""
+        _, _, left, right = self.span(box)
+        return self.same_place((right - left) * self.in_pixel, self.job.w * self.in_pitch)
+
+    def load(self, number, box):
+        """Load the inputs that are in memory; the first word of each input's box, and where its output can stand."""
+        job = self.job
+        top, bottom, left, right = self.span(box)
         free = self.base + number % 2 * self.half
         starts = []
         for place in job.inputs:
-            offset = (n * job.h + top) * job.w * self.in_pitch
+            offset = ((box.n * job.h + top) * job.w + left) * self.in_pitch
             if place.act is not None:
-                starts.append(place.act + offset)
+                starts.append((place.act + offset, job.w * self.in_pixel))
                 continue
+            line = self.line(box)
             start = free + (place.dram + offset - free) % self.beat
-            if self.in_pixel == self.in_pitch == job.words:
-                self.b.load(Space.ACT, place.dram + offset, start, (bottom - top) * self.in_line)
-            else:
-                pixels = (bottom - top) * job.w
-                self.b.load(Space.ACT, place.dram + offset, start, job.words, pixels, self.in_pitch, self.in_pixel)
-            starts.append(start)
-            free = ceil_div(start + (bottom - top) * self.in_line, self.beat) * self.beat
-        first = (n * job.e + y) * job.f * self.pitch
-        if job.target.act is not None:
-            out, pixel = job.target.act + first, self.pitch
-        else:
-            out, pixel = free + (job.target.dram + first - free) % self.beat, self.pixel
-        self.feed(starts, y, top, bottom, rows)
-        if pixel == job.words:
-            self.b.setting("loop", "POST_LOOP", count_x=self.out_line, step_x=1, count_y=rows, step_y=1)
-        else:
-            self.b.setting(
-                "loop", "POST_LOOP", count_x=job.words, step_x=1, count_y=rows * job.f, step_y=pixel - job.words + 1
-            )
-        self.b.emit(
-            "POST_RUN", reads=reads, writes=[("act", out, out + (rows * job.f - 1) * pixel + job.words)],
-            source=job.source, buffer=out, slot=slot, by_count=job.by_count,
-        )  # fmt: skip
-        if job.target.act is None and pixel == self.pitch == job.words:
-            self.b.store(job.target.dram + first, out, rows * self.out_line)
-        elif job.target.act is None:
-            self.b.store(job.target.dram + first, out, job.words, rows * job.f, self.pitch, pixel)
+            rows, columns = bottom - top, right - left
+            if rows and columns and self.in_pixel == self.in_pitch == job.words:
+                self.b.load(Space.ACT, place.dram + offset, start, columns * self.in_pixel, rows, job.w * self.in_pitch, line)
+            elif rows and columns:
+                self.b.load(Space.ACT, place.dram + offset, start, job.words, rows * columns, self.in_pitch, self.in_pixel)
+            starts.append((start, line))
+            free = ceil_div(start + rows * line, self.beat) * self.beat
+        return starts, free
 
-    def feed(self, starts, y, top, bottom, rows):
-        """The feeder's loops of one band: the window innermost, then words, columns, rows."""
+    def out(self, box, free):
+        """(first word, words from row to row) of a box's output."""
         job = self.job
-        if len(starts) == 2:
-            inner = [(2, (starts[1] - starts[0], 0, 0)), (1, (0, 0, 0))]
+        first = ((box.n * job.e + box.y) * job.f + box.x) * self.pitch
+        if job.target.act is not None:
+            return job.target.act + first, job.f * self.pitch
+        line = self.same_place(box.columns * self.pixel, job.f * self.pitch)
+        return free + (job.target.dram + first - free) % self.beat, line
+
+    def settings(self):
+        """Settings and parameters of the layer; the intervals that its POST_RUNs read, and the slot."""
+        job = self.job
+        slot, reads = 0, []
+        if job.params is not None:
+            slot = self.b.parameters(job.params)
+            reads.append(self.b.parameter_interval(slot, len(job.params) // self.config.lanes))
+        reads += self.b.post_set(job.post)
+        for which, values in enumerate(job.tables):
+            reads.append(self.b.table(1 + which, values))
+        return reads, slot
+
+    def execute(self, box, loaded, piece):
+        """Reduce a piece of a box; returns its estimated cycles."""
+        job = self.job
+        starts, free = loaded
+        reads, slot = self.settings()
+        self.feed(box, starts, piece)
+        out, line = self.out(box, free)
+        out += (piece.y - box.y) * line + (piece.x - box.x) * self.pixel
+        words = piece.columns * job.words
+        if self.pixel == job.words:
+            loop = {"count_x": words, "step_x": 1, "count_y": piece.rows, "step_y": line - words + 1}
         else:
-            inner = [(job.window[1], (self.in_pixel, 0, 1)), (job.window[0], (self.in_line, 1, 0))]
-        down = (job.stride[0] * self.in_line, job.stride[0], 0)
+            loop = {"count_x": job.words, "step_x": 1, "count_y": piece.rows * piece.columns, "step_y": self.pixel - job.words + 1}
+        if loop["count_y"] == 1:
+            loop["step_y"] = 0
+        self.b.setting("loop", "POST_LOOP", **loop)
+        end = out + (piece.rows - 1) * line + (piece.columns - 1) * self.pixel + job.words
+        self.b.emit(
+            "POST_RUN", reads=reads, writes=[("act", out, end)], source=job.source, buffer=out, slot=slot, by_count=job.by_count,
+        )  # fmt: skip
+        return piece.rows * words * self.word_cycles + RUN_OVERHEAD
+
+    def store(self, box, free):
+        """The box's output to memory."""
+        job = self.job
+        if job.target.act is not None:
+            return
+        out, line = self.out(box, free)
+        first = job.target.dram + ((box.n * job.e + box.y) * job.f + box.x) * self.pitch
+        if self.pixel == self.pitch == job.words:
+            self.b.store(first, out, box.columns * job.words, box.rows, job.f * self.pitch, line)
+        else:
+            self.b.store(first, out, job.words, box.rows * box.columns, self.pitch, self.pixel)
+
+    def feed(self, box, starts, piece):
+        """The feeder's loops of one piece: the window innermost, then words, columns, rows."""
+        job = self.job
+        top, bottom, left, right = self.span(box)
+        line = starts[0][1]
+        if len(starts) == 2:
+            inner = [(2, (starts[1][0] - starts[0][0], 0, 0)), (1, (0, 0, 0))]
+        else:
+            inner = [(job.window[1], (self.in_pixel, 0, 1)), (job.window[0], (line, 1, 0))]
+        down = (job.stride[0] * line, job.stride[0], 0)
         across = (job.stride[1] * self.in_pixel, 0, job.stride[1])
         padded = (
             min(job.pad) < 0 or max(job.pad) > 0
             or (job.e - 1) * job.stride[0] + job.window[0] - job.pad[0] > job.h
             or (job.f - 1) * job.stride[1] + job.window[1] - job.pad[1] > job.w
         )  # fmt: skip
-        levels = [*inner, (job.words, (1, 0, 0)), (job.f, across), (rows, down), (1, (0, 0, 0))]
-        if max(turns for turns, _ in levels) > _TURNS:
-            raise VectorError(f"a tensor of {job.f} columns or {job.words} words a pixel: at most {_TURNS} are possible")
+        levels = [*inner, (job.words, (1, 0, 0)), (piece.columns, across), (piece.rows, down), (1, (0, 0, 0))]
         set_loops(self.b, levels, padded=padded)
         inside = (job.h, job.w) if padded else (1, 1)
         self.b.setting("ifmap", "IFMAP_SET", height=inside[0], width=inside[1], pad=0)
-        row = y * job.stride[0] - job.pad[0]
+        row, column = (at * s - p for at, s, p in zip((piece.y, piece.x), job.stride, job.pad, strict=True))
+        end = (bottom - top - 1) * line + (right - left) * self.in_pixel
         self.b.emit(
             "IFMAP_RUN",
-            reads=[("act", start, start + (bottom - top) * self.in_line) for start in starts],
-            buffer=starts[0] + (row - top) * self.in_line - job.pad[1] * self.in_pixel,
-            y=row if padded else 0, x=-job.pad[1] if padded else 0, vector=1,
+            reads=[("act", start, start + end) for start, _ in starts],
+            buffer=starts[0][0] + (row - top) * line + (column - left) * self.in_pixel,
+            y=row if padded else 0, x=column if padded else 0, vector=1,
         )  # fmt: skip

@@ -8,11 +8,12 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from ..frontend.model import ModelError, Problem
+from .loading import first_line
 
 __all__ = ["Folded", "fold", "node_name"]
 
 CONTRIB = "com.microsoft"
-MAX_CONSTANT = 1 << 29  # elements of a constant that is made while folding
+MAX_ELEMENTS = 1 << 25  # of a value that is made: ten times a layer of VGG-16
 # Quantised operators that the standard does not have: whose shapes they have, and which inputs count.
 _SHAPE_LIKE = {
     "QLinearAdd": ("Add", (0, 3)), "QLinearMul": ("Mul", (0, 3)), "QLinearAveragePool": ("AveragePool", (0,)),
@@ -21,6 +22,7 @@ _SHAPE_LIKE = {
     "QLinearConcat": ("Concat", None), "Gelu": ("Gelu", (0,)), "QuantizeLinear": ("Identity", (0,)),
     "DequantizeLinear": ("Identity", (0,)),
 }  # fmt: skip
+_NO_LARGER = ("Compress", "NonZero", "Unique")  # what they make depends on values, and is no larger than they
 _KEPT = ("DequantizeLinear",)  # its argument is wanted as the bytes that it is
 
 
@@ -31,10 +33,13 @@ class Folded:
     -------
     nodes : NodeProtos that are left, in order.
     constants : array by name; shapes, dtypes : of every value that is known.
+    problems : what was found; nodes that have one, and those behind them, are not among the nodes.
+    cut : names of values that such nodes take.
     """
 
     def __init__(self):
         self.nodes, self.constants, self.shapes, self.dtypes = [], {}, {}, {}
+        self.problems, self.cut, self.outputs = [], set(), ()
 
 
 def node_name(node):
@@ -43,12 +48,9 @@ def node_name(node):
 
 
 def fold(proto):
-    """Infer types and shapes of a checked model, evaluate what is constant, drop what nothing needs.
+    """Infer types and shapes of a checked model, evaluate what is constant, drop what nothing needs: a Folded.
 
-    Raises
-    ------
-    ModelError
-        A type or shape that does not fit or cannot be known; all that were found.
+    A type or shape that does not fit or cannot be known is one of its problems.
     """
     folder = _Folder(proto)
     folder.run()
@@ -57,7 +59,8 @@ def fold(proto):
 
 class _Folder:
     def __init__(self, proto):
-        self.proto, self.problems, self.result = proto, [], Folded()
+        self.proto, self.result = proto, Folded()
+        self.problems = self.result.problems
         self.opsets = list(proto.opset_import)
         self.version = next((o.version for o in self.opsets if o.domain in ("", "ai.onnx")), 1)
         self.lost, self.same, self.read = set(), {}, set()
@@ -74,16 +77,23 @@ class _Folder:
             for i, name in enumerate(node.input):
                 node.input[i] = self.same.get(name, name)
             if self.lost.intersection(node.input):
-                self.lost.update(node.output)
+                self.lose(node)
                 continue
             try:
                 self.node(node)
             except ModelError as error:
                 self.problems.extend(error.problems)
-                self.lost.update(node.output)
+                self.lose(node)
+        outputs = [self.same.get(value.name, value.name) for value in graph.output]
         if self.problems:
-            raise ModelError(self.problems)
-        self.drop_unused([self.same.get(value.name, value.name) for value in graph.output])
+            result.outputs = tuple(name for name in outputs if name in result.shapes)
+            return
+        self.drop_unused(outputs)
+
+    def lose(self, node):
+        """Leave out a node that has a problem, or that needs what such a node makes."""
+        self.lost.update(node.output)
+        self.result.cut.update(node.input)
 
     def constant(self, name, array):
         self.result.constants[name] = array
@@ -103,10 +113,14 @@ class _Folder:
                     "onnx.tools.update_model_dims or onnxruntime.tools.make_dynamic_shape_fixed"
                 )))  # fmt: skip
             shape.append(max(size, 1))
+        if math.prod(shape) > MAX_ELEMENTS:
+            self.problems.append(Problem(value.name, "", f"shape {shape} has more than {MAX_ELEMENTS:,} elements"))
+            self.lost.add(value.name)
         try:
             dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
         except (KeyError, TypeError, ValueError):
             self.problems.append(Problem(value.name, "", f"type {tensor.elem_type} of this input cannot be used"))
+            self.lost.add(value.name)
             dtype = np.dtype(np.float32)
         self.result.shapes[value.name], self.result.dtypes[value.name] = tuple(shape), dtype
 
@@ -135,8 +149,7 @@ class _Folder:
 
     def evaluate(self, node, arrays):
         """Compute a constant node with ONNX's own reference implementation."""
-        if node.op_type in ("ConstantOfShape", "Expand", "Tile", "Range", "Pad", "Resize"):
-            self.check_size(node, arrays)
+        self.check_size(node, arrays)
         if node.op_type == "QuantizeLinear":  # as ONNX Runtime: rint(x / s) + z
             made = [quantise_constant(node, *(arrays[name] for name in node.input if name))]
         else:
@@ -147,24 +160,49 @@ class _Folder:
             try:
                 made = ReferenceEvaluator(model).run(None, arrays)
             except Exception as error:  # the reference implementation raises whatever it stumbles over
-                raise self.problem(node, f"its inputs are constant, but it cannot be evaluated: {error}") from None
+                raise self.problem(node, f"cannot be evaluated, of constants: {first_line(error)}") from None
         for name, array in zip((name for name in node.output if name), made, strict=True):
             self.constant(name, np.asarray(array))
 
     def check_size(self, node, arrays):
         """Refuse a constant of absurd size before it is made."""
-        first = next(iter(arrays.values()))
-        shape = first if node.op_type == "ConstantOfShape" else list(arrays.values())[-1]
-        numbers = np.asarray(shape, np.float64).reshape(-1) if np.issubdtype(np.asarray(shape).dtype, np.number) else []
-        size = math.prod(float(abs(n)) for n in numbers if n)
-        if size > MAX_CONSTANT:
-            raise self.problem(node, f"would make a constant of {size:.0f} elements")
+        if node.op_type in _NO_LARGER:
+            return
+        types = {
+            name: helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+            for name, array in arrays.items()
+        }
+        data = {name: numpy_helper.from_array(array, name) for name, array in arrays.items() if array.size <= 1 << 16}
+        for made in self.inferred(node, node, types, data).values():
+            shape = self.known_shape(made)
+            if shape is None:
+                raise self.problem(node, "its inputs are constant, but the size of what it makes cannot be known")
+            if math.prod(shape) > max(MAX_ELEMENTS, *(array.size for array in arrays.values()), 0):
+                raise self.problem(node, f"would make a constant of shape {shape}, more than {MAX_ELEMENTS:,} elements")
+
+    def inferred(self, node, like, types, data):
+        """Types of a node's outputs by name, from types and constants of its inputs; `like` is it or of its shapes."""
+        try:
+            schema = onnx.defs.get_schema(like.op_type, self.version, "")
+            return onnx.shape_inference.infer_node_outputs(schema, like, types, data, opset_imports=self.opsets)
+        except Exception as error:  # InferenceError, SchemaError, and what the C++ side throws
+            raise self.problem(node, f"its inputs do not fit: {first_line(error)}") from None
+
+    @staticmethod
+    def known_shape(type_proto):
+        """The shape of a TypeProto, or None if it is not known."""
+        if type_proto is None or not type_proto.tensor_type.HasField("shape"):
+            return None
+        sizes = type_proto.tensor_type.shape.dim
+        return [size.dim_value for size in sizes] if all(size.HasField("dim_value") for size in sizes) else None
 
     def infer(self, node):
         """Types and shapes of the outputs."""
         result = self.result
         like, names = node, list(node.input)
-        if node.op_type in _SHAPE_LIKE and (node.domain == CONTRIB or node.op_type.endswith("tizeLinear")):
+        standard = node.domain in ("", "ai.onnx")
+        quantises = standard and node.op_type.endswith("tizeLinear")
+        if node.op_type in _SHAPE_LIKE and (node.domain == CONTRIB or quantises):
             kind, which = _SHAPE_LIKE[node.op_type]
             which = range(2, len(names), 3) if which is None else which
             names = [names[i] for i in which if i < len(names)]
@@ -172,7 +210,7 @@ class _Folder:
             known = {a.name for a in node.attribute} - {"channels_last", "axis" if kind == "Identity" else "", "opset",
                                                         "saturate", "block_size", "output_dtype", "precision"}  # fmt: skip
             like.attribute.extend(a for a in node.attribute if a.name in known)
-        elif node.domain not in ("", "ai.onnx"):
+        elif not standard:
             raise self.problem(node, f"operators of domain {node.domain!r} cannot be used, but for ONNX Runtime's quantised ones")
         types, data = {}, {}
         for name in filter(None, names):
@@ -180,20 +218,17 @@ class _Folder:
             types[name] = helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), result.shapes[name])
             if name in result.constants and result.constants[name].size <= 1 << 16 and like is node:
                 data[name] = numpy_helper.from_array(result.constants[name], name)
-        try:
-            schema = onnx.defs.get_schema(like.op_type, self.version, "")
-            made = onnx.shape_inference.infer_node_outputs(schema, like, types, data, opset_imports=self.opsets)
-        except Exception as error:  # InferenceError, SchemaError, and what the C++ side throws
-            text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise self.problem(node, f"its inputs do not fit: {text}") from None
+        made = self.inferred(node, like, types, data)
         for name in node.output:
             if name:
                 self.made(node, name, made.get(name), like is not node)
 
     def made(self, node, name, type_proto, is_like):
-        shape = [d.dim_value if d.HasField("dim_value") else 0 for d in type_proto.tensor_type.shape.dim] if type_proto else None
-        if shape is None or (type_proto and not type_proto.tensor_type.HasField("shape")) or any(size < 1 for size in shape):
+        shape = self.known_shape(type_proto)
+        if shape is None or any(size < 1 for size in shape):
             raise self.problem(node, f"the shape of {name!r} cannot be known from the model; fixed shapes are needed")
+        if math.prod(shape) > MAX_ELEMENTS:
+            raise self.problem(node, f"makes {name!r} {shape}, more than {MAX_ELEMENTS:,} elements")
         if node.op_type in ("MaxPool", "AveragePool", "QLinearAveragePool"):
             shape = self.pooled(node, shape)
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(type_proto.tensor_type.elem_type))

@@ -8,7 +8,7 @@ from onnx import TensorProto, external_data_helper
 
 from ..frontend.model import ModelError, Problem
 
-__all__ = ["load"]
+__all__ = ["first_line", "load"]
 
 MAX_BYTES = 1 << 31  # protobuf's own limit
 OPSET = 21  # what models are brought to before they are read
@@ -47,7 +47,7 @@ def load(source):
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, UnicodeDecodeError, RuntimeError) as error:
-        raise ModelError(f"the model is not valid ONNX: {_first_line(error)}") from None
+        raise ModelError(f"the model is not valid ONNX: {first_line(error)}") from None
     return _upgrade(proto), name
 
 
@@ -56,13 +56,14 @@ def _parse(data):
     try:
         proto.ParseFromString(data)
     except Exception as error:  # protobuf's DecodeError, which has no public place that all versions share
-        raise ModelError(f"this is not an ONNX file, or it is damaged: {_first_line(error)}") from None
+        raise ModelError(f"this is not an ONNX file, or it is damaged: {first_line(error)}") from None
     if not proto.graph.node and not proto.graph.output:
         raise ModelError("this is not an ONNX file: there is no graph in it")
     return proto
 
 
-def _first_line(error):
+def first_line(error):
+    """The first line of an error's text."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
@@ -79,6 +80,11 @@ def _check_tensors(proto, folder):
     """Every tensor's data is there, is as long as its shape says, and lies in the model or in its folder."""
     problems = []
     for tensor in _tensors(proto):
+        if _item_size(tensor) is None:
+            kinds = dict(map(reversed, TensorProto.DataType.items()))
+            kind = kinds.get(tensor.data_type, tensor.data_type)
+            problems.append(Problem(tensor.name, "", f"type {kind} cannot be used"))
+            continue
         if any(size < 0 for size in tensor.dims) or math.prod(tensor.dims) > MAX_BYTES:
             problems.append(Problem(tensor.name, "", f"shape {list(tensor.dims)} is no shape of a tensor that can be used"))
             continue
@@ -88,7 +94,7 @@ def _check_tensors(proto, folder):
                 problems.append(Problem(tensor.name, "", text))
         elif tensor.HasField("raw_data"):
             size = _item_size(tensor)
-            if size and len(tensor.raw_data) != math.prod(tensor.dims) * size:
+            if len(tensor.raw_data) != math.prod(tensor.dims) * size:
                 problems.append(Problem(tensor.name, "", (
                     f"shape {list(tensor.dims)} needs {math.prod(tensor.dims) * size} bytes, it has {len(tensor.raw_data)}"
                 )))  # fmt: skip
@@ -112,7 +118,8 @@ def _external_problem(tensor, folder):
     location = entries.get("location", "")
     if folder is None:
         return "its data lies in another file; give the path of the model, not its bytes"
-    if not location or PurePosixPath(location).is_absolute() or ".." in PurePosixPath(location).parts or "\\" in location:
+    outside = PurePosixPath(location).is_absolute() or ".." in PurePosixPath(location).parts
+    if not location or outside or {"\\", "\0"} & set(location):
         return f"external data {location!r} must be a file in the model's folder"
     path = folder / location
     if not path.resolve().is_relative_to(folder.resolve()):
@@ -123,7 +130,7 @@ def _external_problem(tensor, folder):
         offset, length = int(entries.get("offset", 0)), int(entries.get("length", path.stat().st_size))
     except ValueError:
         return f"external data {location!r} has an offset or length that is no number"
-    size = _item_size(tensor) or 1
+    size = _item_size(tensor)
     if offset < 0 or length < 0 or offset + length > path.stat().st_size or length < math.prod(tensor.dims) * size:
         return f"external data {location!r} has {path.stat().st_size} bytes, too few for shape {list(tensor.dims)}"
     return None
@@ -152,4 +159,4 @@ def _upgrade(proto):
     try:
         return onnx.version_converter.convert_version(proto, OPSET)
     except Exception as error:  # whatever its C++ says
-        raise ModelError(f"opset {version} cannot be brought to {OPSET}: {_first_line(error)}") from None
+        raise ModelError(f"opset {version} cannot be brought to {OPSET}: {first_line(error)}") from None

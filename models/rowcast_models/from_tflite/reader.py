@@ -8,6 +8,7 @@ import numpy as np
 import tflite
 
 from ..frontend.model import Model, ModelError, Operator, Problem, Quantisation, Value
+from ..frontend.network import further_problems
 from .options import attributes_of
 from .shapes import ShapeProblem, output_shape
 from .signatures import check_signature
@@ -113,10 +114,28 @@ class _Reader:
             self.check_operator(op, values)
         self.check_quantised(operators, values)
         if self.problems:
-            raise ModelError(self.problems)
+            raise ModelError([*self.problems, *self.further(operators, values, outputs)])
+        return self.made(operators, values, inputs, outputs)
+
+    def made(self, operators, values, inputs, outputs):
+        """The Model, of the values that something uses."""
         used = {*inputs, *outputs, *(name for op in operators for name in (*op.inputs, *op.outputs) if name)}
         values = {name: value for name, value in values.items() if name in used}
         return Model("tflite", self.name, values, tuple(operators), inputs, outputs)
+
+    def further(self, operators, values, outputs):
+        """What is wrong with the operators in which nothing was found yet, if others' results are taken as inputs."""
+        bad = {problem.node for problem in self.problems}
+        if "" in bad:  # the model as a whole
+            return ()
+        sound = [op for op in operators if not bad.intersection((op.name, *op.inputs, *op.outputs))]
+        produced = {name for op in sound for name in op.outputs}
+        taken = dict.fromkeys(name for op in sound for name in op.inputs if name and name not in produced)
+        inputs = tuple(name for name in taken if values[name].data is None)
+        outputs = tuple(name for name in outputs if name in produced)
+        from . import kinds
+
+        return further_problems(self.made(sound, values, inputs, outputs), kinds())
 
     # Tensors ---------------------------------------------------------------------------------------------------------
 
@@ -228,8 +247,12 @@ class _Reader:
         return Operator(kind, name, inputs, outputs, attributes, meanings(inputs), meanings(outputs))
 
     def check_operator(self, op, values):
-        """Types, ranks, axes and shapes are those of its kind."""
-        texts = check_signature(op, values)
+        """Types, ranks, axes, shapes and numbers are those of its kind."""
+        texts = tuple(
+            f"{name} must be finite, not {value}"
+            for name, value in op.attributes.items()
+            if isinstance(value, float) and not math.isfinite(value)
+        ) or check_signature(op, values)
         if not texts and op.outputs:
             inputs = [values[name] if name else None for name in op.inputs]
             shapes, constants = ([getattr(value, which, None) for value in inputs] for which in ("shape", "data"))

@@ -165,6 +165,16 @@ def _reshape(op, shapes, constants):
     return made
 
 
+def _softmax(op, shapes, constants):
+    (source,), (output,) = op.input_quantisation[:1], op.output_quantisation
+    if abs(output.scale[0] * 256 - 1) > 0.001 or output.zero_point[0] != -128:  # as its kernel demands
+        found = f"{output.scale[0]} and {output.zero_point[0]}"
+        raise ShapeProblem(f"the output must have scale 1/256 and zero point -128, not {found}")
+    if not op.attributes["beta"] * float(source.scale[0]) > 2.0**-26:
+        raise ShapeProblem(f"beta {op.attributes['beta']} x input scale {source.scale[0]} must be above 2^-26")
+    return shapes[0]
+
+
 def _arg_max(op, shapes, constants):
     if constants[1].size != 1:
         raise ShapeProblem(f"axis {constants[1].tolist()} must be one")
@@ -176,8 +186,8 @@ _RULES = {
     "CONV_2D": _conv, "DEPTHWISE_CONV_2D": _depthwise, "FULLY_CONNECTED": _fully_connected,
     "AVERAGE_POOL_2D": _pool, "MAX_POOL_2D": _pool, "MEAN": _mean, "CONCATENATION": _concatenation,
     "PAD": _pad, "PADV2": _pad, "RESIZE_NEAREST_NEIGHBOR": _resize, "TRANSPOSE": _transpose, "ARG_MAX": _arg_max,
-    **dict.fromkeys(("RESHAPE", "SQUEEZE", "EXPAND_DIMS"), _reshape),
+    **dict.fromkeys(("RESHAPE", "SQUEEZE", "EXPAND_DIMS"), _reshape), "SOFTMAX": _softmax,
     **dict.fromkeys(("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "PRELU"), _broadcast),
-    **dict.fromkeys(("RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "HARD_SWISH", "ELU", "LOGISTIC", "TANH", "SOFTMAX",
+    **dict.fromkeys(("RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "HARD_SWISH", "ELU", "LOGISTIC", "TANH",
                      "QUANTIZE", "DEQUANTIZE"), _unchanged),
 }  # fmt: skip

@@ -59,11 +59,12 @@ class Role:
 
 @dataclass(frozen=True)
 class Signature:
-    """Roles of inputs and outputs; `variadic` repeats the only input's role."""
+    """Roles of inputs and outputs; `variadic` repeats the only input's role; `one_type` is input 0's and output 0's."""
 
     inputs: tuple
     outputs: tuple
     variadic: bool = False
+    one_type: bool = False
 
 
 IFMAP, OFMAP = Role(what="the ifmap", ranks=(4,)), Role(what="the ofmap", ranks=(4,))
@@ -100,10 +101,12 @@ SIGNATURES = {
     "PAD": Signature((INPUT, _numbers("paddings", (2,))), (OUTPUT,)),
     "PADV2": Signature((INPUT, _numbers("paddings", (2,)), Role(what="the padding's value", constant=True)), (OUTPUT,)),
     "RESIZE_NEAREST_NEIGHBOR": Signature((IFMAP, _numbers("size", (1,))), (OFMAP,)),
-    "RESHAPE": Signature((_anything("input"), _numbers("shape", (1,), optional=True)), (_anything("output"),)),
-    "SQUEEZE": Signature((_anything("input"),), (_anything("output"),)),
-    "EXPAND_DIMS": Signature((_anything("input"), _numbers("axis", (0, 1))), (_anything("output"),)),
-    "TRANSPOSE": Signature((_anything("input"), _numbers("perm", (1,))), (_anything("output"),)),
+    "RESHAPE": Signature(
+        (_anything("input"), _numbers("shape", (1,), optional=True)), (_anything("output"),), one_type=True
+    ),
+    "SQUEEZE": Signature((_anything("input"),), (_anything("output"),), one_type=True),
+    "EXPAND_DIMS": Signature((_anything("input"), _numbers("axis", (0, 1))), (_anything("output"),), one_type=True),
+    "TRANSPOSE": Signature((_anything("input"), _numbers("perm", (1,))), (_anything("output"),), one_type=True),
     "QUANTIZE": Signature((Role(what="input", types=("float32", "int8", "uint8")),), (Role(what="output", types=("int8", "uint8")),)),
     "DEQUANTIZE": Signature((Role(what="input", types=("int8", "uint8")),), (Role(what="output", types=("float32",)),)),
     "ARG_MAX": Signature((_anything("input"), _numbers("axis", (0, 1))), (Role(what="output", types=("int32", "int64"), scales=""),)),
@@ -128,4 +131,8 @@ def check_signature(op, values):
             texts.append(role.problem(values[name], quantisation))
         elif not role.optional:
             texts.append(f"{role.what} is absent")
+    if signature.one_type and op.inputs[0] and op.outputs[0]:
+        source, output = (values[name].dtype for name in (op.inputs[0], op.outputs[0]))
+        if source != output:
+            texts.append(f"output {op.outputs[0]!r} is {output}, and must be {source} like the input")
     return tuple(text for text in texts if text)

@@ -107,6 +107,8 @@ class GraphBuilder:
         """The View of a value that is not constant; one from outside becomes an input of the graph, in these axes."""
         if name not in self.views:
             value = self.value(name)
+            if value.data is not None:
+                raise g.GraphError(f"{name!r} is a constant, and must be computed")
             axes = axes or default_axes(self.model.format, len(value.shape))
             sizes = axes.sizes(value.shape)
             shape = sizes[2:] if len(value.shape) <= 2 else sizes

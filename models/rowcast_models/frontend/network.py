@@ -6,10 +6,11 @@ import numpy as np
 
 from .. import graph as g
 from ..golden.evaluate import evaluate
+from ..golden.requantise import ScaleError
 from .build import GraphBuilder
 from .model import ModelError, Problem
 
-__all__ = ["GraphStage", "HostStage", "Network", "import_model"]
+__all__ = ["GraphStage", "HostStage", "Network", "further_problems", "import_model"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +183,15 @@ def import_model(model, kinds, *, batch=None):
     return Network(model, kinds, tuple(s for s in stages if s is not None and s.operators), batch)
 
 
+def further_problems(model, kinds):
+    """What else is wrong with a model of which only a part could be read: the operators that could be are lowered."""
+    try:
+        import_model(model, kinds)
+    except ModelError as error:
+        return error.problems
+    return ()
+
+
 def _on_host(op, model, kinds):
     kind = kinds[op.kind]
     if kind.lower is None or kind.on_host(op, model):
@@ -222,6 +232,10 @@ def _graph_stage(model, kinds, ops, batch, name, problems, lost):
             lost.update(op.outputs)
         except g.GraphError as error:
             problems.append(Problem(op.name, op.kind, str(error)))
+            lost.update(op.outputs)
+        except ScaleError as error:
+            text = f"input scales / output scale: {error}; quantise the model again"
+            problems.append(Problem(op.name, op.kind, text))
             lost.update(op.outputs)
     if problems:
         return None

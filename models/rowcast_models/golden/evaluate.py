@@ -4,7 +4,7 @@ import numpy as np
 
 from .convolution import convolution, fully_connected
 from .elementwise import elementwise
-from .pooling import average_tflite, max_pool, sum_pool
+from .pooling import average_tflite, channel_sum, max_pool, sum_pool
 from .requantise import postprocess
 from .table import clamp_and_look_up, look_up
 
@@ -114,6 +114,10 @@ def _average_pool(node, zero_point, x):
     )
 
 
+def _channel_sum(node, zero_point, x):
+    return _post(node.post, channel_sum(x, zero_point, node.before, node.after))
+
+
 def _elementwise(node, zero_point, a, b):
     if node.kind == "max":
         return clamp_and_look_up(np.maximum(a, b), node.low, node.high, node.table)
@@ -155,6 +159,7 @@ _NODES = {
     "FullyConnected": _fully_connected,
     "MaxPool": _max_pool,
     "AveragePool": _average_pool,
+    "ChannelSum": _channel_sum,
     "Elementwise": _elementwise,
     "Table": _table,
     "Reshape": _reshape,

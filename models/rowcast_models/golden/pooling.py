@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["average_tflite", "max_pool", "sum_pool"]
+__all__ = ["channel_sum", "average_tflite", "max_pool", "sum_pool"]
 
 
 def _padded(x, padding, value, kind):
@@ -68,3 +68,22 @@ def average_tflite(acc, count):
     the type of acc
     """
     return np.sign(acc) * ((np.abs(acc) + count // 2) // count)
+
+
+def channel_sum(x, zero_point, before, after):
+    """acc[..., c] = sum over c' from c - before to c + after, inside, of (x[..., c'] - zero_point).
+
+    Parameters
+    ----------
+    x : int8 [..., C].
+
+    Returns
+    -------
+    int64 [..., C]
+    """
+    channels = x.shape[-1]
+    # Entry i is the sum of the channels before i.
+    total = np.zeros((*x.shape[:-1], channels + 1), np.int64)
+    np.cumsum(x.astype(np.int64) - zero_point, axis=-1, out=total[..., 1:])
+    c = np.arange(channels)
+    return total[..., np.minimum(c + after, channels - 1) + 1] - total[..., np.maximum(c - before, 0)]

@@ -12,13 +12,17 @@ import numpy as np
 from rowcast.isa import PostMode
 
 __all__ = [
-    "bypass", "decode_params", "encode_params", "postprocess", "quantise_multiplier_average",
+    "ScaleError", "bypass", "decode_params", "encode_params", "postprocess", "quantise_multiplier_average",
     "quantise_multiplier_onnx", "quantise_multiplier_tflite", "requantise", "requantise_onnx", "requantise_single",
     "requantise_tflite", "wrap_int32",
 ]  # fmt: skip
 
 ONNX_BITS = 24  # significant bits of a float32
 MIN_SHIFT, MAX_SHIFT = 21, 63  # total right shifts that the hardware does, see `encode_params`
+
+
+class ScaleError(ValueError):
+    """A real scale that no multiplier and shift stand for."""
 
 
 def _int64(*values):
@@ -156,7 +160,7 @@ def postprocess(acc, bias, multiplier, shift, mode, zero_point=0, low=-128, high
 def quantise_multiplier_tflite(scale):
     """TensorFlow Lite's QuantizeMultiplier of one real scale: (multiplier, right shift) for `requantise_tflite`."""
     if not 0 <= scale < math.inf:
-        raise ValueError(f"scale must be finite and not negative, not {scale!r}")
+        raise ScaleError(f"scale must be finite and not negative, not {scale!r}")
     fraction, exponent = math.frexp(float(scale))
     multiplier = math.floor(fraction * (1 << 31) + 0.5)
     if multiplier == 1 << 31:
@@ -173,12 +177,12 @@ def quantise_multiplier_onnx(scale):
 
     Raises
     ------
-    ValueError
+    ScaleError
         The scale is negative, not finite, or 2^24 and more: every sum but 0 would saturate.
     """
     scale = float(np.float32(scale))
     if not 0 <= scale < 1 << ONNX_BITS:
-        raise ValueError(f"scale must be from 0 to below 2^24, not {scale!r}")
+        raise ScaleError(f"scale must be from 0 to below 2^24, not {scale!r}")
     if scale == 0:
         return 0, 0
     fraction, exponent = math.frexp(scale)

@@ -16,10 +16,10 @@ from .elementwise import Elementwise, Table, tflite_add, tflite_mul
 from .layout import Concat, Constant, Pad, Reshape, Resize, Select
 from .network import Graph
 from .node import Node
-from .pooling import AveragePool, MaxPool
+from .pooling import AveragePool, ChannelSum, MaxPool
 from .tensor import GraphError, Requantisation, Tensor
 
 __all__ = [
-    "AveragePool", "Concat", "Constant", "Conv", "Elementwise", "FullyConnected", "Graph", "GraphError", "MaxPool", "Node", "Pad",
+    "AveragePool", "ChannelSum", "Concat", "Constant", "Conv", "Elementwise", "FullyConnected", "Graph", "GraphError", "MaxPool", "Node", "Pad",
     "Requantisation", "Reshape", "Resize", "Select", "Table", "Tensor", "tflite_add", "tflite_mul",
 ]  # fmt: skip

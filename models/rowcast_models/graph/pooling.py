@@ -8,7 +8,9 @@ import numpy as np
 from .node import NO_PADDING, Node, check_entries, check_padding, check_pair, window_size
 from .tensor import GraphError, Requantisation, check_clamp
 
-__all__ = ["AveragePool", "MaxPool"]
+ACC_LIMIT = 1 << 31  # the magnitude of an int32 accumulator stays below
+
+__all__ = ["AveragePool", "ChannelSum", "MaxPool"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -81,3 +83,27 @@ class AveragePool(_Pool):
             )
         if (self.low, self.high) != (-128, 127) or self.table is not None:
             raise GraphError("clamp and table must be given in post, not beside it")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ChannelSum(Node):
+    """A sum over neighbouring channels, as in local response normalisation (LRN):
+
+        acc[n, e, f, c] = sum over c' from c - before to c + after, inside, of (x[n, e, f, c'] - zx), then `post`.
+
+    Parameters
+    ----------
+    before, after : channels on either side, from 0.
+    post : with one multiplier.
+    """
+
+    before: int
+    after: int
+    post: Requantisation
+
+    def _check(self):
+        if min(self.before, self.after) < 0:
+            raise GraphError(f"before and after must be from 0, not {self.before!r} and {self.after!r}")
+        check_entries(self.post, (1,))
+        if (self.before + self.after + 1) * 255 >= ACC_LIMIT:
+            raise GraphError(f"a sum over {self.before + self.after + 1} channels can be more than int32 holds")

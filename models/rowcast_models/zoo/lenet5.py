@@ -10,7 +10,7 @@ import numpy as np
 
 from ..graph import AveragePool, Conv, FullyConnected, Graph, Requantisation, Tensor
 
-__all__ = ["DATA", "digits", "lenet5", "to_int8"]
+__all__ = ["DATA", "digits", "lenet5", "seeded_digits", "to_int8"]
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 IMAGE_ZERO_POINT = -128  # a black pixel, 0
@@ -26,6 +26,12 @@ def digits():
     """Held-out digits: images uint8 [500, 28, 28] (0 is paper, 255 is ink), labels uint8 [500]."""
     with np.load(DATA / "digits.npz") as arrays:
         return arrays["images"], arrays["labels"]
+
+
+def seeded_digits(count, *, seed=0):
+    """Some of the held-out digits, uint8 [count, 28, 28]; no digit twice up to 500."""
+    images, _ = digits()
+    return images[np.resize(np.random.default_rng(seed).permutation(len(images)), count)]
 
 
 def lenet5(path=DATA / "lenet5_int8.npz", *, batch=1):

@@ -3,6 +3,7 @@
 import click
 
 from .area import area
+from .cycles import cycles
 from .layers import layers
 from .mnist import mnist
 from .networks import networks
@@ -24,5 +25,5 @@ def bench():
     """
 
 
-for command in (layers, area, speed, tiny, topologies, networks, mnist, node_tests, property_):
+for command in (layers, area, speed, tiny, topologies, networks, cycles, mnist, node_tests, property_):
     bench.add_command(command)

@@ -89,7 +89,8 @@ def limits_of(op, dtype):
 def combined_scale(op):
     """float32 scales sx * sw / sy of a convolution or matrix product, one or one a channel; products first."""
     x, w = op.input_quantisation[:2]
-    return (x.scale[0] * w.scale) / op.output_quantisation[0].scale[0]
+    with np.errstate(over="ignore"):  # infinite: refused where it is made a multiplier
+        return (x.scale[0] * w.scale) / op.output_quantisation[0].scale[0]
 
 
 def requantised(acc, scale, op, dtype):

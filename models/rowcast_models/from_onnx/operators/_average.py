@@ -5,7 +5,7 @@ import numpy as np
 from ... import graph as g
 from ...golden.requantise import quantise_multiplier_onnx
 from . import _pooling
-from ._arithmetic import bytes_quantised, clamp, dequantise, limits_of, zero_point
+from ._arithmetic import bytes_quantised, clamp, dequantise, limits_of, output_dtype, zero_point
 
 __all__ = ["golden", "golden_global", "lower", "lower_global"]
 
@@ -47,7 +47,8 @@ def golden(op, x):
     total, count = _float_windows(op, x)
     average = total / count.astype(np.float32)
     made = np.rint(average / output.scale[0] + np.float32(zero_point(output))).astype(np.float64)
-    made = np.clip(made, *limits_of(op, x.dtype)).astype(x.dtype)
+    dtype = output_dtype(op, x.dtype)
+    made = np.clip(made, *limits_of(op, dtype)).astype(dtype)
     return (_pooling.as_model(made, x.ndim),)
 
 
@@ -92,7 +93,8 @@ def golden_global(op, x):
     acc = (x.astype(np.int64) - zero_point(op.input_quantisation[0])).sum(axis=tuple(range(2, x.ndim)), keepdims=True)
     made = np.rint(acc.astype(np.float32) * _global_scale(op, size)).astype(np.float64)
     made += zero_point(op.output_quantisation[0])
-    return (np.clip(made, *limits_of(op, x.dtype)).astype(x.dtype),)
+    dtype = output_dtype(op, x.dtype)
+    return (np.clip(made, *limits_of(op, dtype)).astype(dtype),)
 
 
 def lower_global(op, build):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ... import graph as g
-from ._arithmetic import dequantise, output_dtype, quantise
+from ._arithmetic import dequantise, limits_of, output_dtype, quantise
 
 __all__ = ["golden", "lower"]
 
@@ -14,8 +14,10 @@ def _rescaled(op, which, x, dtype):
     """Input `which` in the output's scale: dequantised and quantised again, or as it is where nothing changes."""
     source, output = op.input_quantisation[which], op.output_quantisation[0]
     if source is None or output is None or (source.same(output) and x.dtype == dtype):
-        return x.astype(dtype)
-    return quantise(dequantise(x, source), output, dtype)
+        made = x.astype(dtype)
+    else:
+        made = quantise(dequantise(x, source), output, dtype)
+    return np.clip(made, *limits_of(op, dtype)) if op.attributes.get("then") else made
 
 
 def golden(op, *parts):

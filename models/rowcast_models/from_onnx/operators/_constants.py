@@ -66,6 +66,9 @@ def _lower_line(op, build, which, constant, function):
     every = (np.arange(-128, 128) - offset).astype(build.value(name).dtype)
     target = function(every[None, :], constant[:, None]).astype(np.int64) + build.offset(op.outputs[0])
     real, line = constant.astype(np.float64), _LINES[op.kind]
-    at0, at1 = (line(x, real) if which == 0 else line(real, x) for x in (0.0, 1.0))
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        at0, at1 = (line(x, real) if which == 0 else line(real, x) for x in (0.0, 1.0))
+    if not np.all(np.isfinite([at0, at1])):
+        raise op.problem(f"the constant {constant.tolist()[:8]} makes infinite values")
     unit = np.float64(output.scale[0])
     lower_affine(op, build, image, target, (at1 - at0) * np.float64(source.scale[0]) / unit, at0 / unit, **clamp(op, build))

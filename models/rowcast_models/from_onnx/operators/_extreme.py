@@ -3,7 +3,7 @@
 import numpy as np
 
 from ... import graph as g
-from ._arithmetic import dequantise, limits_of, quantise
+from ._arithmetic import dequantise, limits_of, output_dtype, quantise
 
 __all__ = ["golden", "lower"]
 
@@ -11,9 +11,10 @@ __all__ = ["golden", "lower"]
 def _rescaled(op, which, x):
     """Input `which` in the output's scale: rounding keeps the order, so the largest can be taken afterwards."""
     source, output = op.input_quantisation[which], op.output_quantisation[0]
-    if source is None or output is None or source.same(output):
+    dtype = output_dtype(op, x.dtype)
+    if source is None or output is None or (source.same(output) and x.dtype == dtype):
         return x
-    return quantise(dequantise(x, source), output, x.dtype)
+    return quantise(dequantise(x, source), output, dtype)
 
 
 def golden(op, *parts, extreme=np.maximum):
@@ -35,7 +36,7 @@ def lower(op, build, *, smallest=False):
     prepared = []
     for which, tensor in enumerate(tensors):
         offset, dtype = build.offset(op.inputs[which]), build.value(op.inputs[which]).dtype
-        table = _rescaled(op, which, (every - offset).astype(dtype)).astype(np.int16) + offset
+        table = _rescaled(op, which, (every - offset).astype(dtype)).astype(np.int16) + build.offset(op.outputs[0])
         table = -1 - table if smallest else table
         if not np.array_equal(table, every):
             tensor = build.append(g.Table, f"{op.name}/{which}", [tensor], table=table.astype(np.int8))

@@ -33,6 +33,8 @@ def lower_transposed(op, build):
     """No node: what takes the value finds the elements where they are, or says that it cannot."""
     view = build.view(op.inputs[0])
     perm = op.attributes.get("perm") or tuple(range(len(view.shape) + 1))[::-1]
+    if sorted(perm) != list(range(len(view.shape) + 1)):
+        raise op.problem(f"perm {perm} must name each of {len(view.shape) + 1} axes once")
     if perm[0] != 0:
         raise op.problem(f"perm {perm} must leave the first axis, the batch, where it is")
     positions = view.where().transpose([axis - 1 for axis in perm[1:]])

@@ -124,6 +124,8 @@ def lower(op, build):
     for name, array in zip(op.inputs[1:], limits):
         if name and array is None:
             raise op.problem(f"{name!r} must be a constant, but it is computed")
+        if name and array.ndim:
+            raise op.problem(f"{name!r} {array.tolist()} must be one number, without axes")
     lower_table(op, build, 0, lambda x: golden(op, x, *limits)[0])
 
 

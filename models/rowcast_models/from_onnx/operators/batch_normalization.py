@@ -4,7 +4,7 @@ import numpy as np
 
 from ...frontend import OperatorKind
 from ._affine import lower_affine
-from ._arithmetic import bytes_quantised, clamp, constant, dequantise, limits_of, quantise
+from ._arithmetic import bytes_quantised, clamp, constant, dequantise, limits_of, output_dtype, quantise
 
 __all__ = ["OPERATOR"]
 
@@ -25,7 +25,8 @@ def golden(op, x, scale, shift, mean, variance):
     """
     factor, addend = (each.reshape(-1, *[1] * (x.ndim - 2)) for each in _factors(op, scale, shift, mean, variance))
     real = dequantise(x, op.input_quantisation[0]) * factor + addend
-    return (np.clip(quantise(real, op.output_quantisation[0], x.dtype), *limits_of(op, x.dtype)),)
+    dtype = output_dtype(op, x.dtype)
+    return (np.clip(quantise(real, op.output_quantisation[0], dtype), *limits_of(op, dtype)),)
 
 
 def lower(op, build):
@@ -37,7 +38,7 @@ def lower(op, build):
     offset = build.offset(op.inputs[0])
     every = np.arange(-128, 128) - offset
     made = golden(op, np.broadcast_to(every.astype(value.dtype), (len(constants[0]), 256)).T[:, :, None], *constants)[0]
-    target = made[:, :, 0].T.astype(np.int64) + offset
+    target = made[:, :, 0].T.astype(np.int64) + build.offset(op.outputs[0])
     factor, addend = _factors(op, *constants)
     unit = np.float64(op.output_quantisation[0].scale[0])
     slope = factor.astype(np.float64) * np.float64(op.input_quantisation[0].scale[0]) / unit

@@ -4,11 +4,12 @@ import numpy as np
 
 from ... import graph as g
 from ...frontend import OperatorKind
-from ._arithmetic import bytes_quantised, clamp, dequantise, limits_of, quantise, zero_point
+from ._arithmetic import bytes_quantised, clamp, dequantise, limits_of, output_dtype, quantise, zero_point
 
 __all__ = ["OPERATOR"]
 
 STEPS = 255  # of the squares, and of the windows' sums
+MAX_CHANNELS = 4096  # on the accelerator, whose sums are a dense matrix
 FRACTION = (1 << 15) - 1  # largest entry of the table of factors
 
 
@@ -28,7 +29,8 @@ def golden(op, x):
         total[:, c] = squares[:, low:high].sum(axis=1)
     scale = np.float32(a["bias"]) + np.float32(a["alpha"]) / np.float32(a["size"]) * total
     made = real * scale ** np.float32(-a["beta"])
-    return (np.clip(quantise(made, op.output_quantisation[0], x.dtype), *limits_of(op, x.dtype)),)
+    dtype = output_dtype(op, x.dtype)
+    return (np.clip(quantise(made, op.output_quantisation[0], dtype), *limits_of(op, dtype)),)
 
 
 def _factor(op, total):
@@ -56,13 +58,16 @@ def _centred(op, model):
 
 
 def on_host(op, model):
-    """Where it normalises so strongly that 8-bit sums of squares are wrong by a step of the output."""
+    """Where it normalises so strongly that 8-bit sums of squares are wrong by a step of the output, or has so many channels
+    that the matrix that sums their windows is large."""
+    if model.values[op.inputs[0]].shape[1] > MAX_CHANNELS:
+        return True
     per_tensor = all(q is not None and q.per_tensor for q in (op.input_quantisation[0], op.output_quantisation[0]))
     return per_tensor and not _bound(op, int(np.abs(_centred(op, model)).max())) < 1
 
 
 def lower(op, build):
-    """A table of squares, a 1x1 Conv that sums the window, and the product with a table of the sum's factors."""
+    """A table of squares, a ChannelSum over the window, and the product with a table of the sum's factors."""
     for quantisation in (op.input_quantisation[0], op.output_quantisation[0]):
         bytes_quantised(op, quantisation, "input and output")
     a, (qx,), (qy,) = op.attributes, op.input_quantisation[:1], op.output_quantisation
@@ -73,13 +78,10 @@ def lower(op, build):
         g.Table, f"{op.name}/squares", [image], zero_point=-128,
         table=np.rint(centred**2 * (STEPS / largest**2)).astype(np.int64) - 128,
     )  # fmt: skip
-    channels = image.shape[3]
-    distance = np.arange(channels)[None, :] - np.arange(channels)[:, None]
-    band = (distance >= -((a["size"] - 1) // 2)) & (distance <= a["size"] // 2)
     multiplier = -(-(1 << 30) // a["size"])
     sums = build.append(
-        g.Conv, f"{op.name}/sums", [squares], zero_point=-128, weights=band.astype(np.int8)[:, None, None, :],
-        bias=np.zeros(channels, np.int32), post=g.Requantisation(mode="single", multiplier=multiplier, shift=30, zero_point=-128),
+        g.ChannelSum, f"{op.name}/sums", [squares], zero_point=-128, before=(a["size"] - 1) // 2, after=a["size"] // 2,
+        post=g.Requantisation(mode="single", multiplier=multiplier, shift=30, zero_point=-128),
     )  # fmt: skip
     sx, sy = float(qx.scale[0]), float(qy.scale[0])
     factors = _factor(op, sx**2 * np.arange(256) * (a["size"] * largest**2 / STEPS))

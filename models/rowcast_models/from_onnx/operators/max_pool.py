@@ -5,7 +5,7 @@ import numpy as np
 from ... import graph as g
 from ...frontend import OperatorKind
 from . import _pooling
-from ._arithmetic import dequantise, limits_of, quantise
+from ._arithmetic import dequantise, limits_of, output_dtype, quantise
 
 __all__ = ["OPERATOR"]
 
@@ -26,8 +26,9 @@ def golden(op, x):
 
 def _rescaled(op, x):
     source, output = op.input_quantisation[0], op.output_quantisation[0]
-    if source is not None and not source.same(output):
-        x = quantise(dequantise(x, source), output, x.dtype)
+    dtype = output_dtype(op, x.dtype)
+    if source is not None and not (source.same(output) and x.dtype == dtype):
+        x = quantise(dequantise(x, source), output, dtype)
     return np.clip(x, *limits_of(op, x.dtype)) if op.attributes.get("then") else x
 
 
@@ -40,7 +41,7 @@ def lower(op, build):
     fields["padding"] = ((top, max(bottom, 0)), (left, max(right, 0)))  # rows that no window reads need no cut
     dtype, offset = build.value(op.inputs[0]).dtype, build.offset(op.inputs[0])
     every = np.arange(-128, 128)
-    table = _rescaled(op, (every - offset).astype(dtype)).astype(np.int16) + offset
+    table = _rescaled(op, (every - offset).astype(dtype)).astype(np.int16) + build.offset(op.outputs[0])
     table = None if np.array_equal(table, every) else table.astype(np.int8)
     build.output(op, g.MaxPool, [image], **fields, table=table)
 

@@ -42,13 +42,19 @@ def golden(op, x, pads, value=None, axes=None):
 def lower(op, build):
     """A Pad; in other modes a Resize that picks rows and columns again."""
     constants = [build.model.constant(name) for name in op.inputs[1:]]
-    if constants[0] is None:
-        raise op.problem("pads must be a constant")
+    for name, array in zip(op.inputs[1:], constants):
+        if name and array is None:
+            raise op.problem(f"{name!r} must be a constant, but it is computed")
     pads, value, axes = [*constants, None, None][:3]
+    if value is not None and value.size != 1:
+        raise op.problem(f"the constant value {value.shape} must be one")
     rank, mode = len(build.value(op.inputs[0]).shape), op.attributes["mode"]
     source, output = op.input_quantisation[0], op.output_quantisation[0]
-    if source is not None and not source.same(output):
-        raise op.problem("input and output must have one scale and zero point")
+    types = build.value(op.inputs[0]).dtype, build.value(op.outputs[0]).dtype
+    if op.attributes["then"] or types[0] != types[1] or (source is not None and not source.same(output)):
+        raise op.problem("input and output must have one type, scale and zero point, and nothing may follow it without")
+    if pads.shape != (2 * (rank if axes is None else axes.size),):
+        raise op.problem(f"pads {pads.shape} must be two for each axis")
     widths = _pads(op, pads, axes, rank)
     if any(any(width) for width in widths[:2]) or rank not in (3, 4) or min(map(min, widths)) < 0:
         raise op.problem(f"pads {[int(pad) for pad in pads]} must be 0 for batch and channels, and not negative")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...frontend import OperatorKind
-from ._arithmetic import zero_point
+from ._arithmetic import output_dtype, zero_point
 
 __all__ = ["OPERATOR"]
 
@@ -31,9 +31,10 @@ def golden(op, x):
     exponentials = table[distance]
     total = exponentials.sum(axis=-1, keepdims=True)
     one = int(np.floor(np.float32(1) / output.scale[0]))
-    limits = np.iinfo(x.dtype)
+    dtype = output_dtype(op, x.dtype)
+    limits = np.iinfo(dtype)
     made = (exponentials * one + (total >> 1)) // total + zero_point(output)
-    made = np.clip(made, limits.min, limits.max).astype(x.dtype)
+    made = np.clip(made, limits.min, limits.max).astype(dtype)
     return (made.reshape(x.shape) if flat else np.ascontiguousarray(np.moveaxis(made, -1, axis)),)
 
 

@@ -8,6 +8,12 @@ from ...frontend import OperatorKind
 __all__ = ["OPERATOR"]
 
 
+_ROUNDED = {
+    "round_prefer_floor": lambda x: np.ceil(x - 0.5), "round_prefer_ceil": lambda x: np.floor(x + 0.5),
+    "floor": np.floor, "ceil": np.ceil,
+}  # fmt: skip
+
+
 def _scales(op, shapes, scales, sizes):
     """(scale of every axis, sizes of the output)."""
     source, made = shapes
@@ -33,12 +39,7 @@ def _positions(op, size, made, scale):
         x = size / 2 * (1 - made / (scale * size)) + (out + 0.5) / scale - 0.5
     else:
         raise op.problem(f"coordinate_transformation_mode {kind!r} cannot be used")
-    x = x.astype(np.float32).astype(np.float64)
-    mode = a["nearest_mode"]
-    rounded = {
-        "round_prefer_floor": lambda: np.ceil(x - 0.5), "round_prefer_ceil": lambda: np.floor(x + 0.5),
-        "floor": lambda: np.floor(x), "ceil": lambda: np.ceil(x),
-    }[mode]()  # fmt: skip
+    rounded = _ROUNDED[a["nearest_mode"]](x.astype(np.float32).astype(np.float64))
     return np.clip(rounded, 0, size - 1).astype(np.int64)
 
 
@@ -67,7 +68,12 @@ def lower(op, build):
     quantisation = op.input_quantisation[0]
     if quantisation is not None and not quantisation.same(op.output_quantisation[0]):
         raise op.problem("input and output must have one scale and zero point")
+    if op.attributes["nearest_mode"] not in _ROUNDED:
+        raise op.problem(f"nearest_mode {op.attributes['nearest_mode']!r} must be one of {', '.join(_ROUNDED)}")
     constants = [build.model.constant(name) if name else None for name in (*op.inputs[1:], "", "", "")][:3]
+    scales = constants[1]
+    if scales is not None and scales.size and (scales.shape != (len(source),) or not np.all(scales > 0)):
+        raise op.problem(f"scales {scales.tolist()} must be {len(source)} numbers above 0")
     rows, columns = _axes(op, source, made, *constants[1:])
     build.output(op, g.Resize, [build.image(op, 0)], rows=rows, columns=columns)
 

@@ -32,6 +32,8 @@ def lower(op, build):
     for name, array in zip(op.inputs[1:], constants):
         if name and array is None:
             raise op.problem(f"{name!r} must be a constant, but it is computed")
+        if name and array.shape != constants[0].shape[:1]:
+            raise op.problem(f"{name!r} {array.shape} must be a list, as long as starts {constants[0].shape}")
     lower_picked(op, build, _picked(build.value(op.inputs[0]).shape, *constants))
 
 

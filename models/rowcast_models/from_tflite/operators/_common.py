@@ -34,6 +34,8 @@ def activation_range(op, quantisation, dtype=np.int8):
     scale, zero_point = quantisation.scale[0], int(quantisation.zero_point[0])
 
     def quantise(value):
+        if np.abs(np.float64(value)) > scale * np.float64(1 << 30):
+            raise op.problem(f"fused activation {kind}: scale {scale} of the output is too small for {value}")
         return zero_point + int(np.sign(value) * np.floor(np.abs(np.float32(value) / scale) + np.float32(0.5)))
 
     kind = op.attributes.get("fused_activation", "NONE")

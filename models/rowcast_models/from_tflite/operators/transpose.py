@@ -16,10 +16,10 @@ def golden(op, x, perm):
 
 def lower(op, build):
     """No node: what takes the value finds the elements where they are, or says that it cannot."""
-    perm = check_constant(op, build, 1, "perm").tolist()
+    view = build.view(op.inputs[0])
+    perm = [axis % (len(view.shape) + 1) for axis in check_constant(op, build, 1, "perm").tolist()]
     if perm[0] != 0:
         raise op.problem(f"perm {perm} must leave the first axis, the batch, where it is")
-    view = build.view(op.inputs[0])
     positions = view.where().transpose([axis - 1 for axis in perm[1:]])
     build.place(op, build.tensors[view.tensor], view=View("", positions.shape, positions=positions))
 

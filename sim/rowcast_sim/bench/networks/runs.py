@@ -13,6 +13,7 @@ from rowcast.config import preset as preset_of
 from rowcast.emit import write_atomic
 from rowcast_models.compiler.mapping import Memory
 from rowcast_models.compiler.network import MAX_IMAGE, compile_graph
+from rowcast_models.cycles import predict
 from rowcast_models.golden.evaluate import evaluate
 from rowcast_models.zoo import NETWORKS
 
@@ -192,7 +193,7 @@ def _figures(prepared, run, stored, every=None):
     nodes = {node.name: node for node in prepared.graph.nodes}
     layers = tuple(
         _layer(prepared.graph, nodes.get(layer.name), layer, spent, cycles, config, useful)
-        for layer, spent, cycles in zip(program.layers, run.layers, predicted_cycles(program), strict=True)
+        for layer, spent, cycles in zip(program.layers, run.layers, predicted_cycles(program, prepared.timing), strict=True)
     )
     compared, differences = stored
     figures = Figures(
@@ -217,9 +218,10 @@ def _useful(network):
     return None if entry.define is None else {layer.name for layer in entry.definition.layers if layer.macs}
 
 
-def predicted_cycles(program):
+def predicted_cycles(program, timing):
     """Cycles of each layer by the cycle model."""
-    return [int(layer.estimate) for layer in program.layers]
+    spent = {each.layer: each.cycles for each in predict(program.instructions, program.config, timing).layers}
+    return [spent.get(number, 0) for number in range(len(program.layers))]
 
 
 def _layer(graph, node, layer, spent, predicted, config, useful):

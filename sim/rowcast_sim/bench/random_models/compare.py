@@ -127,14 +127,17 @@ def compare(case, into=None):
     Difference
     """
     into, network = into or Comparison(), case.network
+    unseen = [name for name in network.model.outputs if name not in case.reference]
+    if unseen:
+        raise Difference(f"output {unseen[0]!r}: the runtime gives none of this name", case)
     reference, values = dict(case.reference), network.run(case.inputs)
     for op in network.model.operators:
         into.operators[case.format, op.kind] += 1
         made = run_operator(network.model, network.kinds, op, reference)
         from_graph = run_operator(network.model, network.kinds, op, {**made, **values})
         for name, array in made.items():
-            into.compared[case.format, op.kind] += array.size
-            if name in reference:
+            if name in case.reference:
+                into.compared[case.format, op.kind] += array.size
                 into.add("golden", case, op, array, reference[name])
             reference.setdefault(name, array)
             if name in values:

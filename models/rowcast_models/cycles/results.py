@@ -1,0 +1,164 @@
+"""POST: drains, which give way to the captures of COMPUTE, and vector runs, which meet the words of IFMAP."""
+
+from rowcast.isa import Unit
+
+from .array import SLOTS, VECTOR_WORD
+from .machine import NEVER, gate, settled
+
+__all__ = ["post_unit"]
+
+FIRST_DRAIN = 2  # cycles from an accepted run to its first drain
+PSUM_FREED = 4  # from the last drain to `psum_freed`
+ARRIVE = 14  # from a drain to its psum, beside a cycle a row
+WORD = 26  # from a word's last psum to its write
+MAX_RUNS = 2
+
+
+class _Drain:
+    """The drain commands of one run, in the cycles in which the psum memory's read port is free."""
+
+    def __init__(self, m):
+        self.m = m
+        self.at = 0  # the first chunk that may still matter
+
+    def start(self, cycle, psums):
+        """A run of so many psums may send its first drain in this cycle."""
+        self.cycle, self.left = cycle, psums
+
+    def end(self):
+        """The cycle of the last drain as far as COMPUTE's chunks are known, and whether they are known until then."""
+        chunks, lanes = self.m.chunks, self.m.config.lanes
+        while self.at < len(chunks):
+            _, first, pace, pixels, adds, last = chunks[self.at]
+            # Captures are seen a cycle later and take the port for `lanes` cycles.
+            over = last + lanes + 1
+            if not adds or over <= self.cycle:
+                if last + 1 > self.cycle and last + 1 - self.cycle >= self.left:
+                    return self.cycle + self.left - 1, True
+                if last >= self.cycle:
+                    self.left -= last + 1 - self.cycle
+                    self.cycle = last + 1
+                self.at += 1
+                continue
+            cycle = self._within(first + 1, pace, pixels, lanes)
+            if cycle is not None:
+                return cycle, True
+            self.at += 1
+        return self.cycle + self.left - 1, self.m.computed
+
+    def _within(self, first, pace, pixels, lanes):
+        """Drain between the captures of a chunk; the last drain's cycle, or None if some are left after it."""
+        if self.cycle < first:
+            if first - self.cycle >= self.left:
+                return self.cycle + self.left - 1
+            self.left -= first - self.cycle
+            self.cycle = first
+        passed, inside = divmod(self.cycle - first, pace)
+        free = pace - lanes
+        if passed < pixels:
+            # The rest of this turn, then whole turns.
+            rest = pace - max(inside, lanes)
+            if rest >= self.left:
+                return self.cycle + max(0, lanes - inside) + self.left - 1
+            whole = pixels - passed - 1
+            if free and (self.left - rest - 1) // free < whole:
+                turns, more = divmod(self.left - rest - 1, free)
+                return first + (passed + 1 + turns) * pace + lanes + more
+            self.left -= rest + whole * free
+            self.cycle = first + pixels * pace
+        # The last capture's turn counts until the port is free; what follows is the next chunk's.
+        return None
+
+
+def post_unit(m):
+    """POST; `m.drain_key` is the end of a drain that a chunk of COMPUTE could still delay."""
+    rows, lanes, columns = m.config.rows, m.config.lanes, m.config.columns
+    group = min(columns, lanes)
+    drain = _Drain(m)
+    take = ends = arrived = complete = complete_before = -1
+    was_drain = True
+    passes = vectors = 0
+    for job in m.jobs.units[Unit.POST]:
+        passed = yield from gate(m, Unit.POST, job, take)
+        seen = max(passed + 1, take + 1)
+        if job.name != "POST_RUN":
+            quiet = job.name in ("POST_PE", "POST_LOOP") and not job.signals
+            take = max(seen, (arrived if quiet else complete) + 1)
+            if job.name == "MARK":
+                m.marks.append((job.work[0], take))
+            m.busy[Unit.POST].append((passed + 1, take + 1))
+            m.signal(Unit.POST, job, take)
+            m.end(take)
+            continue
+        source, count, words, writing = job.work
+        if source:
+            take = max(seen, complete + 1)
+            while len(m.vector_starts) <= vectors:
+                yield
+            stalls, before = 0, -1
+            window, _, _, share = m.vector_jobs[vectors].work
+            demand = min(1, window * columns / lanes)
+            while stalls != before:
+                issue, last = _vector(m, vectors, take, count, stalls)
+                yield from settled(m, Unit.POST, last)
+                before, stalls = stalls, m.stalls(m.vector_starts[vectors], issue, share, demand)
+            m.post_writes.add(take + FIRST_DRAIN + WORD, last + lanes + WORD, words)
+            m.vector_ends.append(issue)
+            m.wake |= 1 << Unit.IFMAP
+            complete_before, complete = complete, last + lanes + WORD
+            ends = arrived = last
+            vectors += 1
+            was_drain = False
+            m.span(job, take, complete)
+            m.vector_busy.append((take + 1, complete + 1))
+        else:
+            while len(m.psum_filled) <= passes:
+                yield
+            take = max(seen, m.psum_filled[passes] + 1)
+            if was_drain:
+                take = max(take, ends + 1, ends + rows - 1, complete_before + 1)
+            else:
+                take = max(take, complete + 1)
+            begun = take + FIRST_DRAIN
+            m.post_writes.open(begun + ARRIVE + WORD, words / max(count, writing[0] if writing else 0))
+            drain.start(begun, count)
+            while True:
+                end, known = drain.end()
+                if writing and end < begun + writing[0] - 1:
+                    end = begun + writing[0] - 1
+                if known or end <= m.limits[Unit.POST]:
+                    break
+                m.keys[Unit.POST] = end
+                yield
+            m.keys[Unit.POST], m.limits[Unit.POST] = NEVER, -1
+            ends = end
+            m.psum_freed.append(ends + PSUM_FREED)
+            arrived = ends + ARRIVE + rows
+            complete_before, complete = complete, arrived + WORD + group - 1
+            if writing and complete < begun + writing[1]:
+                complete = begun + writing[1]
+            m.post_writes.close(complete, words)
+            passes += 1
+            was_drain = True
+            m.span(job, begun, ends)
+        m.busy[Unit.POST].append((passed + 1, complete + 1))
+        m.signal(Unit.POST, job, complete)
+        m.end(complete + 1)
+    while True:
+        yield
+
+
+def _vector(m, number, accepted, windows, stalls):
+    """Last read of IFMAP, which is held up for `stalls` cycles, and the cycle in which the last result is taken."""
+    lanes, columns = m.config.lanes, m.config.columns
+    window = m.vector_jobs[number].work[0]
+    start = m.vector_starts[number]
+    word = max(start + VECTOR_WORD, accepted + FIRST_DRAIN)
+    taken = word + window * windows - 1 + stalls
+    if columns * window < lanes:
+        # Columns take turns, and each needs `lanes` cycles for a result.
+        turns, more = divmod(windows - 1, columns)
+        taken = max(taken, word + turns * lanes + (more + 1) * window - 1 + stalls)
+    waits = taken - start - window * windows - stalls + 1 > VECTOR_WORD
+    issue = max(taken - SLOTS + 1 if waits else taken - VECTOR_WORD, start + min(SLOTS, window * windows) - 1)
+    return issue, taken + 1
