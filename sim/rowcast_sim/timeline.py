@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-
 from rowcast.registers import CAUSES
 
 from .trace import TraceSpan, write_trace

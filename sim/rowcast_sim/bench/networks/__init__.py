@@ -17,9 +17,10 @@ __all__ = ["networks"]
 
 DEFAULT = ("lenet5", "alexnet", "overfeat-fast", "vgg16", "googlenet", "resnet50", "mobilenet-v1")
 TEXT = (
-    "Made by `rowcast bench networks`: networks of the zoo, whole, on the compiled RTL, with a memory that moves a beat a cycle, reads and "
-    "writes together, after 30 cycles. Figures are those of the program as it would be used, in which tensors that fit stay on the chip; "
-    "every tensor that reaches memory was compared with the golden. Published figures stand as their authors gave them."
+    "Made by `rowcast bench networks`: networks of the zoo, whole, on the compiled RTL, with a memory that moves a "
+    "beat a cycle, reads and writes together, after 30 cycles. Figures are those of the program as it would be used, "
+    "in which tensors that fit stay on the chip; every tensor that reaches memory was compared with the golden. "
+    "Published figures stand as their authors gave them."
 )
 
 
@@ -42,7 +43,8 @@ class WindowType(click.ParamType):
 @click.option("--network", "names", multiple=True, metavar="NAME", help="Of the zoo; can be repeated [the survey's].")
 @click.option("--preset", "preset_name", default="base", show_default=True, type=click.Choice(list(PRESETS)))
 @click.option("--batch", type=click.IntRange(1), help="Images at a time [AlexNet 4, VGG-16 3, others 1].")
-@click.option("--check-all/--no-check-all", "every", default=True, help="Also run a program that stores every tensor, and compare.")
+@click.option("--check-all/--no-check-all", "every", default=True,
+              help="Also run the program that stores every tensor, and compare them all.")  # fmt: skip
 @click.option("--again", is_flag=True, help="Measure again what is known already.")
 @click.option("--trace", "trace_file", type=click.Path(dir_okay=False), help="Write what each unit did, for Perfetto.")
 @click.option("--trace-cycles", "window", type=WindowType(), metavar="FIRST:LAST", help="Of these cycles only.")

@@ -101,14 +101,16 @@ class Prepared:
         memory = Memory(latency=LATENCY)
         what = f"Compiling {self.job}{', every tensor stored' if keep_all else ''}"
         with report.progress_bar(what, len(self.graph.nodes)) as step:
-            note = lambda done, total, name: step(int(done > 0), note=name)  # noqa: E731
+            note = lambda done, total, name: step(int(done > 0), note=name)
             return compile_graph(self.graph, self.config, memory=memory, keep_all=keep_all, progress=note)
 
     def _check_size(self, names):
         """Say at once what the compiler would say after hours of mapping."""
         size = sum(_words(self.graph, name, self.config.lanes) for name in names) * self.config.lanes
         if size > MAX_IMAGE:
-            raise InputError(f"{self.job}: tensors of {size:,} bytes do not fit a memory of {MAX_IMAGE:,}: lower --batch")
+            raise InputError(
+                f"{self.job}: tensors of {size:,} bytes do not fit a memory of {MAX_IMAGE:,}: lower --batch"
+            )
 
     @cached_property
     def golden(self):
@@ -170,8 +172,11 @@ def _run(prepared, programs, window):
     """A Run of each program, at the same time: a process each."""
     layers = sum(len(program.layers) for program in programs)
     with report.progress_bar(f"Running {prepared.job}", layers) as step, ThreadPoolExecutor() as pool:
-        windows, machines = [window, *[None] * (len(programs) - 1)], []
-        work = [pool.submit(prepared.run, program, step, machines, window=each) for program, each in zip(programs, windows)]
+        machines = []
+        work = [
+            pool.submit(prepared.run, program, step, machines, window=window if program is programs[0] else None)
+            for program in programs
+        ]
         try:
             return [each.result() for each in work]
         except BaseException:  # one has failed, or we are to stop: so shall the others, which save what they have
@@ -191,9 +196,10 @@ def _figures(prepared, run, stored, every=None):
     program, config, job = prepared.program, prepared.config, prepared.job
     useful = _useful(job.network)
     nodes = {node.name: node for node in prepared.graph.nodes}
+    predicted = predicted_cycles(program, prepared.timing)
     layers = tuple(
         _layer(prepared.graph, nodes.get(layer.name), layer, spent, cycles, config, useful)
-        for layer, spent, cycles in zip(program.layers, run.layers, predicted_cycles(program, prepared.timing), strict=True)
+        for layer, spent, cycles in zip(program.layers, run.layers, predicted, strict=True)
     )
     compared, differences = stored
     figures = Figures(
