@@ -143,6 +143,15 @@ def test_window(program, plain):
         Window(5, 5)
 
 
+def test_trace_of_a_run(plain, tmp_path):
+    np.save(tmp_path / "x.npy", IMAGE["image"])
+    start = ("run", "lenet5", "--preset", "tiny", "--input", tmp_path / "x.npy", "--trace", tmp_path / "trace.json")
+    assert rowcast(*start).exit_code == 0
+    assert max(end for *_, end in read_spans(tmp_path / "trace.json")) == plain.cycles
+    result = rowcast(*start, "--backend", "golden")
+    assert result.exit_code == 2 and "--trace shows the RTL, not the backend golden" in result.stderr
+
+
 # The command --------------------------------------------------------------------------------------------------------
 
 COMMAND = ("bench", "networks", "--network", "lenet5", "--preset", "tiny")
