@@ -1,8 +1,8 @@
 """What a client does at a memory, as rates over stretches of time."""
 
-from math import inf
-
 __all__ = ["Activity"]
+
+LEAST = 1 / 16  # of its time that a slower client always gets
 
 
 class Activity:
@@ -15,49 +15,48 @@ class Activity:
         self.at = 0
 
     def add(self, begin, end, accesses):
-        """So many accesses in [begin, end)."""
+        """So many accesses (or what else is counted) in [begin, end)."""
         self.begins.append(begin)
         self.ends.append(end)
         self.rates.append(accesses / max(end - begin, 1))
 
-    def open(self, begin, rate):
-        """Accesses at this rate from here on, until `close`."""
-        self.add(begin, inf, 0)
+    def open(self, begin, end, rate):
+        """Accesses at this rate in [begin, end), until `close` says how many there were."""
+        self.add(begin, end, 0)
         self.rates[-1] = rate
 
     def close(self, end, accesses):
-        """So many accesses there were, until this cycle."""
+        """So many accesses there were in the last stretch, until this cycle."""
         self.ends[-1] = end
         self.rates[-1] = accesses / max(end - self.begins[-1], 1)
 
-    def rate(self, cycle):
-        """Accesses a cycle."""
+    def passed(self, cycle, beats):
+        """The cycle after so many beats from this cycle on, one a cycle, if each access (or part of one) costs one."""
         begins, ends, i = self.begins, self.ends, self.at
         while i < len(ends) and ends[i] <= cycle:
             i += 1
         self.at = i
-        return self.rates[i] if i < len(ends) and begins[i] <= cycle else 0
+        while i < len(ends):
+            if begins[i] > cycle:
+                if begins[i] - cycle >= beats:
+                    break
+                beats -= begins[i] - cycle
+                cycle = begins[i]
+            share = max(1 - self.rates[i], LEAST)
+            if (ends[i] - cycle) * share >= beats:
+                return cycle + beats / share
+            beats -= (ends[i] - cycle) * share
+            cycle = ends[i]
+            i += 1
+        return cycle + beats
 
-    def loss(self, begin, end, share, demand=1):
-        """Cycles that another client loses in [begin, end).
-
-        Parameters
-        ----------
-        share : of these accesses, how many are in the way of the other client if it wants one.
-        demand : accesses a cycle that the other client wants at most.
-        """
-        begins, ends, rates = self.begins, self.ends, self.rates
-        i = self.at
+    def within(self, begin, end):
+        """(begin, end, accesses a cycle) of the stretches in [begin, end)."""
+        begins, ends, i = self.begins, self.ends, self.at
         while i < len(ends) - self.KEPT and ends[i] <= begin:
             i += 1
         self.at = i
-        total = 0
-        while i < len(ends):
-            if begins[i] >= end:
-                break
+        while i < len(ends) and begins[i] < end:
             if ends[i] > begin:
-                lost = 1 - (1 - rates[i] * share) / demand
-                if lost > 0:
-                    total += lost * (min(end, ends[i]) - max(begin, begins[i]))
+                yield max(begin, begins[i]), min(end, ends[i]), self.rates[i]
             i += 1
-        return total

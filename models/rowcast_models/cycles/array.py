@@ -2,12 +2,13 @@
 
 from rowcast.isa import Unit
 
-from .machine import gate, settled
+from .machine import finish, gate, settled
 
 __all__ = ["compute_unit", "filter_unit", "ifmap_unit"]
 
 HALVES = 2
 FILLED = 9  # cycles from a chunk's last read to `filled`: buffer and network
+ID_ON_WAY = 5  # cycles from a new ID to the end of its way
 FREED = 2  # from a chunk's last turn to `freed`
 PSUM_FILLED = 4  # from a pass's last turn to `psum_filled`, beside a cycle a lane
 WALK = 2  # IFMAP: from a turn to its read
@@ -18,13 +19,15 @@ VECTOR_WORD = 5  # from a read to the word at POST
 def filter_unit(m):
     """FILTER."""
     filled, freed = m.filled[Unit.FILTER], m.freed[Unit.FILTER]
-    load = done = -1
+    take = load = done = -1
     chunk = 0
     for job in m.jobs.units[Unit.FILTER]:
-        passed = yield from gate(m, Unit.FILTER, job, load)
-        load = max(passed + 2, load + 1, done)
+        passed = yield from gate(m, Unit.FILTER, job, take)
+        take = max(passed + 1, load)
+        load = max(take + 1, done)
         if job.work is None:
             done = load + 1
+            m.end(done + ID_ON_WAY)
             m.signal(Unit.FILTER, job, done + 1)
             continue
         flits, chunks = job.work
@@ -44,8 +47,7 @@ def filter_unit(m):
         m.span(job, begun, done)
         m.signal(Unit.FILTER, job, done + 1)
         m.end(done + FILLED + 1)
-    while True:
-        yield
+    yield from finish(m, Unit.FILTER)
 
 
 def ifmap_unit(m):
@@ -58,6 +60,8 @@ def ifmap_unit(m):
         seen = max(passed + 1, take + 1)
         if job.work is None:
             take = max(seen, issue + 1) + (job.name == "IFMAP_LOOP")
+            if job.name == "IFMAP_ID":
+                m.end(take + ID_ON_WAY)
             m.signal(Unit.IFMAP, job, take + 1)
             continue
         turns, chunks, vector, share = job.work
@@ -95,8 +99,7 @@ def ifmap_unit(m):
         m.span(job, begun, issue)
         m.signal(Unit.IFMAP, job, issue + 1)
         m.end(issue + FILLED + 1)
-    while True:
-        yield
+    yield from finish(m, Unit.IFMAP)
 
 
 def compute_unit(m):
@@ -104,7 +107,7 @@ def compute_unit(m):
     filters, ifmaps = m.filled[Unit.FILTER], m.filled[Unit.IFMAP]
     freed, lanes = (m.freed[Unit.FILTER], m.freed[Unit.IFMAP]), m.config.lanes
     decoder = 0  # the cycle from which the decoder takes an instruction
-    take, end, capture, chunk, passes = -1, -1, -lanes, 0, 0
+    take, end, capture, chunk, passes = -1, -2, -lanes, 0, 0
     changed, owner = True, False
     waits = m.waits
     others = 1 << Unit.FILTER | 1 << Unit.IFMAP | 1 << Unit.POST
@@ -161,5 +164,4 @@ def compute_unit(m):
             m.end(end + PSUM_FILLED + lanes)
     m.computed = True
     m.wake |= 1 << Unit.POST
-    while True:
-        yield
+    yield from finish(m, Unit.COMPUTE)

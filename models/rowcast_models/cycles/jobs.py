@@ -1,12 +1,13 @@
-"""A program dealt out to its units: what each instruction costs there, and what of the counters follows from it alone."""
+"""A program dealt out to its units: what each instruction costs there, and which counters it alone decides."""
 
 from rowcast import isa
 from rowcast.isa import Unit
 
+from .banks import banks_of
 from .counts import Counts
 from .writers import drain_time
 
-__all__ = ["Job", "Jobs", "WAITS"]
+__all__ = ["WAITS", "Job", "Jobs"]
 
 # Units of a mask of wait or signal bits.
 WAITS = tuple(tuple(u for u in range(isa.TOKEN_UNITS) if mask >> u & 1) for mask in range(1 << isa.TOKEN_UNITS))
@@ -36,9 +37,11 @@ class Jobs:
 
     - LOAD, STORE: (rows as tuples of bursts in beats, items of parameters in a beat, space).
     - FILTER_RUN: (flits of a chunk, chunks).
-    - IFMAP_RUN: (turns of a chunk, chunks) or, to the vector unit, (words of a window, windows, True).
+    - IFMAP_RUN: (turns of a chunk, chunks, False, reading) or, to the vector unit, (words of a window, windows, True,
+      reading), where reading is (share of turns that are no padding, `Banks.walk`).
     - COMPUTE_RUN: (MACs of a dot product, pixels, chunks, first, last).
-    - POST_RUN: (source, psums of a column or windows, words to write, `drain_time` if there are several writers).
+    - POST_RUN: (0, psums of a column, words to write, `drain_time` if there are several writers, cycles that LOAD
+      loses for each word), or (source, windows, words from one result to the next, None).
     - MARK: (layer,).
 
     Parameters
@@ -61,8 +64,9 @@ class Jobs:
         self._rows = {}
         self._stride = {"LOAD": (0, 0), "STORE": (0, 0)}
         self._dots = self._pixels = 1
-        self._levels = [(1, 0, 0)] * 6
-        self._bounds = (0, 0)
+        self._levels, self._steps = [(1, 0, 0)] * 6, [0] * 6
+        self.banks = banks_of(config)
+        self._bounds, self._walk = (0, 0), None
         self._post_words = 1
         self._post_step = 0
         self._places = [[None] * config.columns for _ in range(config.rows)]
@@ -78,7 +82,7 @@ class Jobs:
             order.append(unit)
             units[unit].append(Job(index, name, WAITS[instruction.wait], WAITS[instruction.signal], work))
 
-    # Transfers ----------------------------------------------------------------------------------------------------------
+    # Transfers --------------------------------------------------------------------------------------------------
 
     def _load_stride(self, fields, index):
         self._stride["LOAD"] = fields["dram_stride"], fields["buffer_stride"]
@@ -113,7 +117,7 @@ class Jobs:
             self._rows[key] = found
         return found
 
-    # Feeders ------------------------------------------------------------------------------------------------------------
+    # Feeders ----------------------------------------------------------------------------------------------------
 
     def _filter_run(self, fields, index):
         flits = fields["flits"] * fields["groups_column"] * fields["groups_row"]
@@ -124,6 +128,8 @@ class Jobs:
         pair = fields["pair"]
         for at, which in enumerate(("_a", "_b")):
             self._levels[2 * pair + at] = fields["count" + which], fields["dy" + which], fields["dx" + which]
+            self._steps[2 * pair + at] = fields["step" + which]
+        self._walk = None
 
     def _ifmap_set(self, fields, index):
         self._bounds = fields["height"], fields["width"]
@@ -135,12 +141,14 @@ class Jobs:
         chunks = levels[5][0]
         reads = self.counts.inside(tuple(levels), fields["y"], fields["x"], *self._bounds)
         self.counts.ifmap_run(index, reads, inner * chunks, vector=fields["vector"])
-        share = reads / (inner * chunks)
+        if self._walk is None:
+            self._walk = self.banks.walk(tuple((level[0], step) for level, step in zip(levels, self._steps)))
+        reading = reads / (inner * chunks), self._walk
         if fields["vector"]:
-            return window, inner // window * chunks, True, share
-        return inner, chunks, False, share
+            return window, inner // window * chunks, True, reading
+        return inner, chunks, False, reading
 
-    # Array --------------------------------------------------------------------------------------------------------------
+    # Array ------------------------------------------------------------------------------------------------------
 
     def _compute_loop_k(self, fields, index):
         self._dots = fields["count_c"] * fields["count_s"] * fields["count_r"]
@@ -153,7 +161,7 @@ class Jobs:
         self.counts.compute_run(index, self._dots * self._pixels * chunks)
         return self._dots, self._pixels, chunks, fields["first"], fields["last"]
 
-    # Results ------------------------------------------------------------------------------------------------------------
+    # Results ----------------------------------------------------------------------------------------------------
 
     def _post_pe(self, fields, index):
         self._places[fields["row"]][fields["column"]] = fields["offset"] if fields["valid"] else None
@@ -166,12 +174,18 @@ class Jobs:
         words = self._post_words
         if fields["source"] != isa.PostSource.DRAIN:
             self.counts.post_run(index, 0, words)
-            return fields["source"], words, words, None
+            return fields["source"], words, self._post_step, None
         rows = self._places[: fields["rows"]]
         psums = words * len(rows) * self.config.lanes
         made = words * sum(len(row) - row.count(None) for row in rows)
         self.counts.post_run(index, psums, made)
-        return 0, psums, made, self._writing(rows, words)
+        return 0, psums, made, self._writing(rows, words), self._meeting(rows)
+
+    def _meeting(self, rows):
+        """Cycles that LOAD loses for each word of a drain."""
+        lanes = self.config.lanes
+        words = [(column % lanes, place) for column, place in enumerate(rows[0]) if place is not None]
+        return self.banks.post_and_load(lanes, words, self._post_step)[0] if words else 0
 
     def _writing(self, rows, words):
         """`drain_time` of a run if there are several writers."""

@@ -1,7 +1,7 @@
 """The units of the accelerator as generators that go on as far as they know what they need.
 
-Each unit works off its queue in order and appends what it did, and when, to lists that others read: cycles of tokens, of
-filled and freed halves, of instructions that left a queue.  A generator that needs an entry which is not there yet
+Each unit works off its queue in order and appends what it did, and when, to lists that others read: cycles of tokens,
+of filled and freed halves, of instructions that left a queue.  A generator that needs an entry which is not there yet
 yields.  When all have stopped, the earliest of the events whose time depends on what others do (the next address on the
 memory bus, a written burst, the end of a drain) is settled: nothing that is still unknown can come before it.
 
@@ -16,10 +16,11 @@ from rowcast.isa import Unit
 from .activity import Activity
 from .bus import Bus
 
-__all__ = ["FETCH", "NEVER", "Machine", "gate", "settled"]
+__all__ = ["FETCH", "NEVER", "Machine", "finish", "gate", "settled"]
 
 NEVER = inf
 FETCH = 6  # the number of the generator behind the six units
+AHEAD = 7  # words before the vector unit when it is slower than IFMAP
 ALL = (1 << FETCH + 1) - 1
 
 
@@ -60,9 +61,8 @@ class Machine:
         self.missing = {}  # by (unit, producer): stretches in which the next instruction lacks a token
         self.busy = {unit: [] for unit in (Unit.LOAD, Unit.STORE, Unit.POST)}
         self.vector_busy = []
+        self.finished = set()  # units
         self.ended = 0
-        # Banks of both clients among all: how often a read of STORE is in the way of one of IFMAP.
-        self.meet = min(1, (config.noc_words + config.dram_words - 1) / config.act_banks)
         self.store_reads = Activity()
         self.post_writes = Activity()
         self.wake = ALL
@@ -72,7 +72,7 @@ class Machine:
         tokens = self.tokens[unit]
         for consumer in job.signals:
             tokens[consumer].append(cycle)
-        self.wake = ALL
+            self.wake |= 1 << consumer
 
     def span(self, job, first, last):
         """The job was at work."""
@@ -80,15 +80,23 @@ class Machine:
 
     def end(self, cycle):
         """Something ended in this cycle."""
-        if cycle > self.ended:
-            self.ended = cycle
+        self.ended = max(self.ended, cycle)
 
-    def stalls(self, first, last, share, demand=1):
+    def stalls(self, first, last, reading, demand=1):
         """Cycles that IFMAP, reading from `first` to `last`, loses to STORE, which goes first.
 
-        `share`: of its turns that read, not pad; `demand`: turns a cycle that it wants.
+        `reading`: of its job; `demand`: turns a cycle that it wants.  With less than one it works some words ahead.
         """
-        return int(self.store_reads.loss(first, last + 1, share * self.meet, demand) + 0.5)
+        share, walk = reading
+        room = AHEAD if demand < 1 else 0
+        ahead, total, at = 0, 0, first
+        for begin, end, rate in self.store_reads.within(first, last + 1):
+            ahead = min(room, ahead + (begin - at) * (1 - demand))
+            less = demand - 1 + rate * share * self.jobs.banks.store_and_ifmap(rate, walk)
+            short = less * (end - begin) - ahead
+            total += max(short, 0) / demand
+            ahead, at = min(room, max(-short, 0)), end
+        return int(total + 0.5)
 
     def run(self, units):
         """Let all units work to the end of the program; `units` are the generators, in the order of `wake`."""
@@ -110,13 +118,20 @@ class Machine:
 
     def _check(self):
         """All instructions must have been executed."""
-        stuck = [
-            f"{Unit(unit).name} at instruction {jobs[len(passed)].index}"
-            for unit, (jobs, passed) in enumerate(zip(self.jobs.units, self.passed))
-            if len(passed) < len(jobs)
-        ]
+        stuck = []
+        for unit, (jobs, passed) in enumerate(zip(self.jobs.units, self.passed)):
+            if unit not in self.finished:
+                where = f"before instruction {jobs[len(passed)].index}" if len(passed) < len(jobs) else ""
+                stuck.append(f"{Unit(unit).name} {where or f'in instruction {jobs[-1].index}'}")
         if stuck or not self.jobs.units[Unit.CONTROL]:
             raise ValueError(f"the program does not come to its end: {', '.join(stuck) or 'it has no END'}")
+
+
+def finish(m, unit):
+    """Stay at the end of the unit's instructions."""
+    m.finished.add(unit)
+    while True:
+        yield
 
 
 def settled(m, unit, key):

@@ -1,5 +1,7 @@
 """Predict the cycles and counters of a program."""
 
+import contextlib
+import gc
 from dataclasses import dataclass, field
 from math import ceil
 
@@ -106,10 +108,11 @@ def predict(instructions, config, memory=None, *, timeline=False):
     ValueError
         The program does not come to its end: a token or a half that an instruction waits for never comes.
     """
-    jobs = Jobs(instructions, config)
-    machine = Machine(jobs, config, memory_model(memory))
-    units = [load_unit, store_unit, filter_unit, ifmap_unit, post_unit, compute_unit, dispatch]
-    machine.run([unit(machine) for unit in units])
+    with _without_collector():
+        jobs = Jobs(instructions, config)
+        machine = Machine(jobs, config, memory_model(memory))
+        units = [load_unit, store_unit, filter_unit, ifmap_unit, post_unit, compute_unit, dispatch]
+        machine.run([unit(machine) for unit in units])
     cycles = ceil(machine.ended) + QUIET
     marks = machine.marks or [(1, cycles)]
     bounds = [ceil(cycle) for _, cycle in marks[:-1]] + [cycles]
@@ -120,6 +123,18 @@ def predict(instructions, config, memory=None, *, timeline=False):
     ]
     counters = {name: int(values.sum()) for name, values in table.items()}
     return Prediction(cycles, counters, layers, _timeline(machine) if timeline else [])
+
+
+@contextlib.contextmanager
+def _without_collector():
+    """Nothing in here makes cycles of references, and the many small objects would set the collector off all the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _by_layer(machine, counts, cycles, bounds):
@@ -142,17 +157,21 @@ def _by_layer(machine, counts, cycles, bounds):
         if name == "instructions":
             begins = np.array(machine.dispatched)
             ends, events = begins + 1, np.ones(len(begins))
-        table[name] = np.array([_until(bound + 1, begins, ends, events) for bound in bounds])
+        table[name] = _until(np.array(bounds) + 1, begins, ends, events) if len(events) else np.zeros(len(bounds))
         table[name][-1] = events.sum()
     rest = np.array(bounds) - sum(table[f"cause_{cause}"] for cause in CAUSES)
     table["cause_computing"] = table["cause_computing"] + rest  # what rounding left
     return {name: np.diff(table[name], prepend=0).astype(int) for name in COUNTERS}
 
 
-def _until(cycle, begins, ends, events):
-    """Events before a cycle, if those of each instruction are spread evenly over its work."""
-    share = np.clip((cycle - begins) / np.maximum(ends - begins, 1), 0, 1)
-    return np.round((share * events).sum())
+def _until(cycles, begins, ends, events):
+    """Events before each of these cycles, if those of each instruction are spread evenly over its work."""
+    slopes = events / (ends - begins)
+    points, changes = np.concatenate([begins, ends]), np.concatenate([slopes, -slopes])
+    order = np.argsort(points, kind="stable")
+    points, slopes = points[order], np.cumsum(changes[order])
+    counts = np.concatenate([[0], np.cumsum(slopes[:-1] * np.diff(points))])
+    return np.round(np.interp(cycles, points, counts))
 
 
 def _timeline(machine):

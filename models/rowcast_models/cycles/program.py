@@ -22,12 +22,21 @@ class _Bursts:
         self.most = min(self.buffer // 2, m.config.burst_beats)
         self.asked = 0
         self.plan = FIRST_PLAN
+        self.pops = []  # cycles in which beats left the buffer
         self.times = []  # cycles in which the beats that came are in the buffer
 
-    def popped(self, count, cycle):
-        """So many beats have left the buffer, the last one in this cycle; maybe there is room for another burst."""
-        if self.m.keys[FETCH] == NEVER and self.left and self.asked - count <= self.buffer - self.most:
-            self.plan = max(self.plan, cycle + 1)
+    def popped(self, cycle):
+        """A beat has left the buffer in this cycle; maybe there is room for another burst."""
+        self.pops.append(cycle)
+        if self.m.keys[FETCH] == NEVER:
+            self.ask()
+
+    def ask(self):
+        """Plan the next burst, if there are beats left and it is known when there is room for it."""
+        needed = self.asked - self.buffer + self.most  # beats that must have left the buffer
+        if self.left and needed <= len(self.pops):
+            if needed > 0:
+                self.plan = max(self.plan, self.pops[needed - 1] + 1)
             self.m.keys[FETCH] = self.plan + PLAN + FIRST
 
     def serve(self):
@@ -42,6 +51,7 @@ class _Bursts:
         self.left -= beats
         self.plan = address
         m.keys[FETCH], m.limits[FETCH] = NEVER, -1
+        self.ask()
 
 
 def dispatch(m):
@@ -52,7 +62,7 @@ def dispatch(m):
     share = max(1, beat_bytes // isa.BYTES)  # instructions of a beat
     dispatched = m.dispatched
     bursts = _Bursts(m, m.jobs.counts.program_beats)
-    bursts.popped(0, -1)
+    bursts.ask()
     times = bursts.times
     taken, load, beat = 0, -1, 0
     for number, unit in enumerate(order):
@@ -60,17 +70,16 @@ def dispatch(m):
         while len(times) < last:
             if m.limits[FETCH] >= m.keys[FETCH]:
                 bursts.serve()
-                bursts.popped(beat, load)
             else:
                 yield
         load = max(taken, load + 1, times[beat] + 1)
         while beat < last - 1:
             beat += 1
-            bursts.popped(beat, load)
+            bursts.popped(load)
             load = max(load + 1, times[beat] + 1)
         if share == 1 or number % share == share - 1:
             beat += 1
-            bursts.popped(beat, load)
+            bursts.popped(load)
         taken = load + 1
         dispatched.append(taken)
         if unit == Unit.CONTROL:
@@ -82,7 +91,6 @@ def dispatch(m):
             while len(left) <= before:
                 if m.limits[FETCH] >= m.keys[FETCH]:
                     bursts.serve()
-                    bursts.popped(beat, load)
                 else:
                     yield
             if left[before] >= taken:
@@ -93,5 +101,4 @@ def dispatch(m):
     while True:
         if m.limits[FETCH] >= m.keys[FETCH]:  # what stands behind END is read, too
             bursts.serve()
-            bursts.popped(beat, load)
         yield

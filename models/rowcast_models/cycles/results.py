@@ -3,7 +3,8 @@
 from rowcast.isa import Unit
 
 from .array import SLOTS, VECTOR_WORD
-from .machine import NEVER, gate, settled
+from .machine import NEVER, finish, gate, settled
+from .writers import LATENCY, QUEUE_WORDS
 
 __all__ = ["post_unit"]
 
@@ -77,7 +78,7 @@ def post_unit(m):
     drain = _Drain(m)
     take = ends = arrived = complete = complete_before = -1
     was_drain = True
-    passes = vectors = 0
+    passes = vectors = written_last = 0
     for job in m.jobs.units[Unit.POST]:
         passed = yield from gate(m, Unit.POST, job, take)
         seen = max(passed + 1, take + 1)
@@ -90,19 +91,23 @@ def post_unit(m):
             m.signal(Unit.POST, job, take)
             m.end(take)
             continue
-        source, count, words, writing = job.work
+        source, count, words, writing = job.work[:4]
         if source:
             take = max(seen, complete + 1)
             while len(m.vector_starts) <= vectors:
                 yield
             stalls, before = 0, -1
-            window, _, _, share = m.vector_jobs[vectors].work
-            demand = min(1, window * columns / lanes)
+            window, _, _, reading = m.vector_jobs[vectors].work
+            demand, pace = min(1, window * columns / lanes), max(window, lanes / columns)
+            lost, early = m.jobs.banks.post_and_load(pace, ((0, 0),), words)
+            begun = max(take + FIRST_DRAIN, m.vector_starts[vectors] + VECTOR_WORD)
+            written = begun + window + lanes + WORD + int(early * pace)
+            m.post_writes.open(written, written + (count - early) * pace, lost / pace)
             while stalls != before:
                 issue, last = _vector(m, vectors, take, count, stalls)
                 yield from settled(m, Unit.POST, last)
-                before, stalls = stalls, m.stalls(m.vector_starts[vectors], issue, share, demand)
-            m.post_writes.add(take + FIRST_DRAIN + WORD, last + lanes + WORD, words)
+                before, stalls = stalls, m.stalls(m.vector_starts[vectors], issue, reading, demand)
+            m.post_writes.close(last + lanes + WORD, (count - early) * lost)
             m.vector_ends.append(issue)
             m.wake |= 1 << Unit.IFMAP
             complete_before, complete = complete, last + lanes + WORD
@@ -120,12 +125,18 @@ def post_unit(m):
             else:
                 take = max(take, complete + 1)
             begun = take + FIRST_DRAIN
-            m.post_writes.open(begun + ARRIVE + WORD, words / max(count, writing[0] if writing else 0))
+            if writing:
+                # Words of the run before may still stand in the queues; its last ones go beside the first of this one.
+                work = writing[1] - LATENCY - 2 * lanes
+                written_last = max(begun + writing[1], written_last + work)
+                slowest = written_last - (QUEUE_WORDS - 1) * max(work * lanes / count, lanes) + lanes
+            written, lasts = begun + ARRIVE + WORD, max(count, writing[0] if writing else 0)
+            m.post_writes.open(written, written + lasts, words * job.work[4] / lasts)
             drain.start(begun, count)
             while True:
                 end, known = drain.end()
-                if writing and end < begun + writing[0] - 1:
-                    end = begun + writing[0] - 1
+                if writing:
+                    end = max(end, begun + writing[0] - 1, int(slowest))
                 if known or end <= m.limits[Unit.POST]:
                     break
                 m.keys[Unit.POST] = end
@@ -133,19 +144,19 @@ def post_unit(m):
             m.keys[Unit.POST], m.limits[Unit.POST] = NEVER, -1
             ends = end
             m.psum_freed.append(ends + PSUM_FREED)
+            m.wake |= 1 << Unit.COMPUTE
             arrived = ends + ARRIVE + rows
             complete_before, complete = complete, arrived + WORD + group - 1
-            if writing and complete < begun + writing[1]:
-                complete = begun + writing[1]
-            m.post_writes.close(complete, words)
+            if writing:
+                complete = max(complete, int(written_last))
+            m.post_writes.close(complete, words * job.work[4])
             passes += 1
             was_drain = True
             m.span(job, begun, ends)
         m.busy[Unit.POST].append((passed + 1, complete + 1))
         m.signal(Unit.POST, job, complete)
         m.end(complete + 1)
-    while True:
-        yield
+    yield from finish(m, Unit.POST)
 
 
 def _vector(m, number, accepted, windows, stalls):

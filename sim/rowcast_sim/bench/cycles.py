@@ -140,8 +140,8 @@ def tables(results, *, complete=False):
     whole = Table(
         "Programs",
         ("program", "instructions", "cycles on the RTL", "predicted", "error", "causes", "counters", "instructions/s"),
-        note="Causes: share of the cycles that the prediction gives to another cause. Counters: all that follow from the "
-        "program are equal.",
+        note="Causes: share of the cycles that the prediction gives to another cause. Counters: all that follow from "
+        "the program are equal.",
     )
     single = Table(
         "Layers", ("layer", "cycles on the RTL", "predicted", "difference", "error", "causes"),
@@ -152,7 +152,8 @@ def tables(results, *, complete=False):
         whole.add(
             each.name, f"{result.instructions:,}", f"{each.cycles:,}", f"{each.predicted:,}",
             verdict(f"{100 * each.error:+.2f}%", each.within(NETWORK_BOUND)),
-            f"{100 * each.misplaced / each.cycles:.1f}%", verdict("differ" if result.unequal else "equal", not result.unequal),
+            f"{100 * each.misplaced / each.cycles:.1f}%",
+            verdict("differ" if result.unequal else "equal", not result.unequal),
             f"{result.instructions / result.seconds:,.0f}",
         )  # fmt: skip
         for layer in result.layers:
@@ -160,7 +161,8 @@ def tables(results, *, complete=False):
                 continue
             single.add(
                 f"{each.name}: {layer.name}"[:58], f"{layer.cycles:,}", f"{layer.predicted:,}",
-                f"{layer.predicted - layer.cycles:+,}", verdict(f"{100 * layer.error:+.2f}%", layer.within(LAYER_BOUND)),
+                f"{layer.predicted - layer.cycles:+,}",
+                verdict(f"{100 * layer.error:+.2f}%", layer.within(LAYER_BOUND)),
                 f"{100 * layer.misplaced / max(layer.cycles, 1):.1f}%",
             )  # fmt: skip
     return [whole, single] if single.rows else [whole]
@@ -194,8 +196,8 @@ def cycles(sets, networks, preset_name, duplex, latency, rate, seeds, trace, com
         console.print(f"{name}: {each.cycles:,} cycles, {100 * each.error:+.2f}%", highlight=False)
     deliver(
         f"The cycle model on preset {preset_name}",
-        f"Made by `rowcast bench cycles --preset {preset_name}`: cycles of compiled programs on the RTL and as the model "
-        f"predicts them from the instructions; a memory of {latency} cycles, {duplex} duplex.",
+        f"Made by `rowcast bench cycles --preset {preset_name}`: cycles of compiled programs on the RTL, and as the "
+        f"model predicts them from the instructions; a memory of {latency} cycles, {duplex} duplex.",
         tables(results, complete=complete),
         {"preset": preset_name, "programs": [_figures(result) for result in results]},
         shortfalls(results),
