@@ -167,10 +167,11 @@ RUNTIME = click.option(
 @click.option("--batch", is_flag=True, help="Compile for all N at once instead of running one by one.")
 @click.option("--check", is_flag=True, help="Keep every tensor and compare: RTL, graph, operators, runtime.")
 @click.option("--memory", type=Size(), metavar="SIZE", help="Refuse a program that needs more memory: 64K, 1M, ...")
+@click.option("--trace", type=click.Path(), metavar="FILE.json", help="What each unit did, for Perfetto.")
 @RUNTIME
 @config_options
 @click.pass_context
-def run(ctx, network, sources, target, backend, batch, check, memory, runtime, config):
+def run(ctx, network, sources, target, backend, batch, check, memory, trace, runtime, config):
     """Run MODEL (a file .onnx or .tflite, or a network of the zoo: lenet5, alexnet, ...) on inputs from files.
 
     Inputs and outputs have the model's own types and axes; the first axis counts items. Networks of the zoo take int8
@@ -181,7 +182,7 @@ def run(ctx, network, sources, target, backend, batch, check, memory, runtime, c
     from .report import output
     from .run import Job, run
 
-    job = Job(network, sources, target, backend, batch, check, memory, config, runtime)
+    job = Job(network, sources, target, backend, batch, check, memory, config, runtime, trace)
     ctx.exit(run(job, console=output()))
 
 

@@ -15,6 +15,7 @@ from .errors import InputError
 from .files import check_target, read_array, write_array
 from .machine import open_backend
 from .results import compare
+from .timeline import Window, write_runs
 
 __all__ = ["Job", "read_input", "run"]
 
@@ -31,10 +32,15 @@ class Job:
     memory: int | None
     config: object
     runtime: str | None = None
+    trace: str | None = None
 
 
 def run(job, *, console):
     """Do it; returns the exit status: 1 if `check` finds a difference."""
+    if job.trace is not None:
+        if job.backend != "rtl":
+            raise InputError(f"--trace shows the RTL, not the backend {job.backend}")
+        check_target(job.trace)
     if job.network not in NETWORKS:
         if not Path(job.network).exists() and Path(job.network).suffix.lower() not in ENDINGS:
             raise InputError(
@@ -60,6 +66,8 @@ def run(job, *, console):
     outputs = np.concatenate([run.tensors[graph.outputs[0]] for run in runs])
     if job.target is not None:
         write_array(job.target, outputs)
+    if job.trace is not None:
+        write_runs(job.trace, [(program, runs[0])], process=job.network)
     _print(console, job, program, outputs, runs)
     return _check(console, graph, inputs, runs) if job.check else 0
 
@@ -113,7 +121,8 @@ def _run(job, graph, program, batches):
                 step(0, note=f"{cycles:,} cycles, layer {layer + 1} of {len(program.layers)}")
 
             for batch in batches:
-                runs.append(backend.run({name: batch}, progress=note))
+                watch = {"window": Window()} if job.trace is not None and not runs else {}
+                runs.append(backend.run({name: batch}, progress=note, **watch))
                 step()
     return runs
 

@@ -12,6 +12,7 @@ from .files import check_target, write_array, write_arrays
 from .inputs import read_inputs
 from .placement import print_placement
 from .runner import Runner, compile_network
+from .timeline import Window, write_runs
 
 __all__ = ["read_network", "run_model"]
 
@@ -30,6 +31,8 @@ def run_model(job, *, console):
     print_placement(console, network)
     result = _run(job, network, programs, inputs)
     _write(job.target, result.outputs)
+    if job.trace is not None:
+        write_runs(job.trace, [(each.program, each.run) for each in result.parts[0]], process=network.model.name)
     _print(console, job, network, result)
     return _check(console, job, network, inputs, result, runtime) if job.check else 0
 
@@ -81,7 +84,7 @@ def _run(job, network, programs, inputs):
                 step(items - done, note=f"{cycles:,} cycles")
                 done = items
 
-            return machine.run(inputs, progress=note)
+            return machine.run(inputs, progress=note, window=None if job.trace is None else Window())
 
 
 def _write(target, outputs):

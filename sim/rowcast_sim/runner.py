@@ -110,7 +110,7 @@ class Runner:
         """End the simulators."""
         self._stack.close()
 
-    def run(self, inputs, *, progress=None):
+    def run(self, inputs, *, progress=None, window=None):
         """Run as many items as the inputs have, `network.batch` at a time.
 
         Parameters
@@ -118,6 +118,7 @@ class Runner:
         inputs : arrays by name of the model's inputs, in its types and axes, first axis the batch; or the one array
             of a model with one input.
         progress : called with (items done, cycles of the stage under way).
+        window : a `timeline.Window` of the cycles of the first batch to record, of the RTL.
 
         Returns
         -------
@@ -137,7 +138,8 @@ class Runner:
         known, parts = [], []
         for start in range(0, count, step):
             note = progress and (lambda cycles, start=start: progress(start, cycles))
-            values, stages = self._part({name: array[start : start + step] for name, array in inputs.items()}, note)
+            batch = {name: array[start : start + step] for name, array in inputs.items()}
+            values, stages = self._part(batch, note, window if start == 0 else None)
             known.append(values)
             parts.append(stages)
         values = {name: np.concatenate([each[name] for each in known]) for name in known[0]}
@@ -152,13 +154,14 @@ class Runner:
             raise ModelError(f"the model has {len(names)} inputs, give arrays by name: {', '.join(names)}")
         return {names[0]: np.asarray(inputs)}
 
-    def _part(self, inputs, note):
+    def _part(self, inputs, note, window):
         """(values, StageRun of each GraphStage) of one batch."""
         stages = []
+        watch = {} if window is None else {"window": window}
 
         def run_graph(stage, arrays):
             program, machine = self._machines[id(stage)]
-            run = machine.run(arrays, progress=note and (lambda cycles, layer: note(cycles)))
+            run = machine.run(arrays, progress=note and (lambda cycles, layer: note(cycles)), **watch)
             stages.append(StageRun(stage, program, arrays, run))
             return run.tensors
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-
 from rowcast.registers import CAUSES, COUNTERS, REGISTERS, Error, address_of
 
 from .surround import EVENTS
@@ -123,7 +122,8 @@ class LayerCycles:
     def of(cls, causes, *, first=0, **events):
         """From cycles by cause and other counters by name; what is not named is 0."""
         named = {**dict.fromkeys(CAUSES, 0), **causes}
-        counts = {"cycles": sum(named.values()), **{f"cause_{cause}": cycles for cause, cycles in named.items()}, **events}
+        by_name = {f"cause_{cause}": cycles for cause, cycles in named.items()}
+        counts = {"cycles": sum(named.values()), **by_name, **events}
         return cls({name: counts.get(name, 0) for name in COUNTERS}, first)
 
     def __add__(self, later):
@@ -239,6 +239,10 @@ class Session:
             with contextlib.suppress(OSError):
                 pipe.close()
         self._folder.cleanup()
+
+    def stop(self):
+        """Ask the process to end, from any thread: a kept simulation is saved, and who waits gets an error."""
+        self._process.terminate()
 
     # The design and its surroundings ------------------------------------------------------------------------------
 

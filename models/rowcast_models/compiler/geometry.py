@@ -111,18 +111,18 @@ def _span(start, size, groups):
 def cut_axis(length, pieces, groups):
     """Cut `length` outputs into `pieces` spans for `groups` patches each, or None if they do not all get an output.
 
-    Patches of a span overlap rather than reach outside: outputs in the overlap are computed twice, to the same value.
+    Patches of a span overlap rather than reach outside: outputs in the overlap are computed twice, to the same value.  They
+    do not where a span is a multiple of the groups, so spans are made so, and the last one begins earlier if need be.
     """
     size = ceil_div(length, pieces)
     if size < groups:
         return None
-    starts = list(range(0, length, size))
+    size = min(ceil_div(size, groups) * groups, length)
     spans = []
-    for start in starts:
+    for start in range(0, length, size):
         rest = min(size, length - start)
-        if rest < groups:  # too little for the last span: let it begin earlier
-            start, rest = length - size, size
-        spans.append(_span(start, rest, groups))
+        whole = min(ceil_div(rest, groups) * groups, length)
+        spans.append(_span(length - whole if rest < size else start, whole if rest < size else rest, groups))
     return Axis(tuple(spans), (length, pieces, groups))
 
 

@@ -82,7 +82,7 @@ class StateWriter final : public VerilatedSerialize {
     }
 
   private:
-    std::string part() const { return path_ + ".part"; }
+    std::string part() const { return path_ + "." + std::to_string(getpid()) + ".part"; }
     void put(const uint8_t* data, size_t size) {
         if (!size) return;
         good_ = good_ && fwrite(data, 1, size, file_) == size;

@@ -21,7 +21,8 @@ class LayerFigures:
     -------
     name, kind : of the graph's node.
     group : CONV, FC or OTHER; form : "pointwise", "depthwise" or "" of a convolution.
-    macs : useful ones.
+    macs : useful ones; those of a convolution that helps another layer (the sums of an LRN) do not count.
+    on_array : whether the PE array computes it.
     counters : by name (`registers.COUNTERS`); first : cycle in which it began.
     predicted : cycles by the cycle model.
     least_read, least_write : bytes of its inputs, weights and biases once, and of its output.
@@ -33,6 +34,7 @@ class LayerFigures:
     group: str
     form: str
     macs: int
+    on_array: bool
     counters: dict
     first: int
     predicted: int
@@ -47,8 +49,8 @@ class LayerFigures:
 
     @property
     def hidden(self):
-        """Whether it has no MACs of its own, and the array worked for another layer in its cycles."""
-        return self.group == OTHER and self.counters["mac_cycles"] > 0
+        """Whether the array worked for another layer in its cycles."""
+        return not self.on_array and self.counters["mac_cycles"] > 0
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,6 @@ class Figures:
     compared, equal : tensors that reached memory, and those that equal the golden.
     all_compared, all_equal : of a second run, which stores every tensor; None if there was none.
     difference : the first one, "" if there is none.
-    seconds : of the first run; what was done before a stop is not in them.
     kept : whether they were measured by an earlier invocation.
     """
 
@@ -112,7 +113,6 @@ class Figures:
     all_compared: int | None = None
     all_equal: int | None = None
     difference: str = ""
-    seconds: float = 0.0
     kept: bool = False
 
     @property

@@ -1,4 +1,4 @@
-"""Published figures of other accelerators, to stand beside ours: as their authors measured them, on other numbers of MACs."""
+"""Published figures of other accelerators, to stand beside ours: as their authors gave them."""
 
 from dataclasses import dataclass
 
