@@ -26,6 +26,7 @@ CONFIGS = {
     "tiny": preset("tiny"),
     "small": preset("small"),
     "noc 2": BASE.replace(noc_words=2, dram_bytes=16),
+    "noc 4": BASE.replace(rows=2, columns=5, lanes=4, noc_words=4, act_words=4096),
     "3x3x4": BASE.replace(rows=3, columns=3, lanes=4, dram_bytes=4),
     "wide memory": BASE.replace(lanes=4, dram_bytes=16, rows=2, columns=2, act_words=4096),
     "small memories": BASE.replace(act_words=1024, filter_buffer_words=1024),
@@ -66,7 +67,7 @@ def test_every_node(name):
 def test_corners(number, name):
     """Each on two configurations; what they reach on `networks.ODD` is shown in test_rtl."""
     corner = CORNERS[name](np.random.default_rng(8))
-    other = ("tiny", "small", "noc 2", "wide memory", "lanes 16")[number % 5]
+    other = ("tiny", "small", "noc 2", "wide memory", "lanes 16", "noc 4")[number % 6]
     for config in (CONFIGS["small memories"].replace(act_words=2048), CONFIGS[other]):
         check(corner.graph, config, 8, corner.inputs, orders=1)
 
