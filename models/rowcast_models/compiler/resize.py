@@ -6,7 +6,7 @@ from rowcast.isa import PostSource, Space
 
 from .convolution import set_loops
 from .geometry import ceil_div
-from .vector import VectorError, parts, result_loops
+from .vector import VectorError, column_cycles, one_loop, parts, result_loops
 from .weave import at_once
 
 __all__ = ["ResizeJob", "Segment", "resize_steps", "segments"]
@@ -201,8 +201,7 @@ class _Lowering:
         else:
             out = free + (job.target.dram + first - free) % self.beat
         downs = segments([row - box.top for row in box.rows])
-        first = parts(self.words, self.config.vector_words)[0]
-        if first.turns > 1 and first.turns * first.words != self.pixel:  # two loops of results: turns and pixels
+        if not one_loop(self.words, self.pixel, self.config.vector_words):  # two loops of results: turns and pixels
             downs = [row for down in downs for row in _rows(down)]
         acrosses = segments([column - box.left for column in box.columns])
         read = ("act", source, source + (box.height - 1) * pitch + box.width * self.words)
@@ -236,7 +235,7 @@ class _Lowering:
         side = self.pixel == words and repeat == 1 and (across.step == 1 or count == 1)
         if most > 1 and side and words * count <= _TURNS * most:
             words, count, columns = words * count, 1, 1
-        for part in parts(words, most):
+        for part in parts(words, columns * down.count, most, lambda size: column_cycles(self.config, size)):
             levels = [
                 (1, (0, 0, 0)),
                 (1, (0, 0, 0)),

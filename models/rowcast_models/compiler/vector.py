@@ -5,7 +5,7 @@ in pieces of any size, which can stand between the passes of a convolution.
 """
 
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, gcd
 
 import numpy as np
 
@@ -15,7 +15,10 @@ from .convolution import Place, set_loops
 from .flow import Flow, Need
 from .geometry import ceil_div
 
-__all__ = ["PIECE", "Part", "VectorError", "VectorJob", "lower_vector", "parts", "result_loops", "vector_steps"]
+__all__ = [
+    "PIECE", "Part", "VectorError", "VectorJob", "column_cycles", "lower_vector", "one_loop", "parts", "result_loops",
+    "vector_steps",
+]  # fmt: skip
 
 PIECE = 2048  # cycles of a piece of work when nothing else is at work
 ALL = 1 << 40  # cycles: a whole box
@@ -38,12 +41,33 @@ class Part:
     words: int
 
 
-def parts(words, most):
-    """The Parts of so many words in as few turns as `most` words a turn allow: one, or one more for the rest."""
-    turns = ceil_div(words, most)
-    if words % turns == 0:
-        return [Part(0, turns, words // turns)]
-    return [Part(0, turns - 1, most), Part(words - words % most, 1, words % most)]
+def column_cycles(config, words):
+    """Cycles of the columns for a turn of so many words: a group takes them in one, and `lanes` cycles."""
+    columns = config.columns // config.vector_words * config.vector_words
+    return ceil_div(config.lanes << (words - 1).bit_length(), columns)
+
+
+def parts(words, rows, most, cycles):
+    """The Parts of rows of so many words: turns of equal size, or full turns and one run more for the rest.
+
+    Parameters
+    ----------
+    most : words of a turn.
+    cycles : function: cycles of a turn of so many words.
+    """
+    full, rest = divmod(words, most)
+    equal = [size for size in range(most, 0, -1) if words % size == 0 and words // size <= _TURNS]
+    best = min(equal, key=lambda size: words // size * cycles(size), default=0)
+    if full and rest:
+        split = rows * (full * cycles(most) + cycles(rest)) + RUN_OVERHEAD
+        if not best or split < rows * (words // best) * cycles(best):
+            return [Part(0, full, most), Part(full * most, 1, rest)]
+    return [Part(0, words // best, best)]
+
+
+def one_loop(words, pixel, most):
+    """Whether one loop of results goes over the turns of pixels, whatever their parts are."""
+    return words == pixel and (words % most == 0 or words < most)
 
 
 def result_loops(*levels):
@@ -187,20 +211,19 @@ class _Lowering:
         self.longest = _TURNS * self.most if self.joined else _PIXELS
         self.pixel_cycles = self.estimate()
 
-    def estimate(self):
-        """Cycles of a pixel: of the feeder for each turn that is read, of the columns, of the memory bus."""
-        job, columns = self.job, self.config.columns // self.most * self.most
+    def turn_cycles(self, words):
+        """Cycles of so many words: of the feeder for each turn that is read, of the columns, of the memory bus."""
         loaded = self.in_rows(self.rows) * self.in_columns(self.columns) / (self.rows * self.columns)
-        moved = len(self.moving) * loaded + (job.target.act is None)
+        moved = len(self.moving) * loaded + (self.job.target.act is None)
+        bus = int(BUS_SHARE * words * moved / self.beat + 0.99)
+        return max(self.reads, column_cycles(self.config, words), bus)
 
-        def turn_cycles(words):
-            group = 1 << (words - 1).bit_length()  # columns that take the words of a turn, `lanes` cycles each
-            bus = int(BUS_SHARE * words * moved / self.beat + 0.99)
-            return max(self.reads, ceil_div(self.config.lanes * group, columns), bus)
-
+    def estimate(self):
+        """Cycles of a pixel."""
         if self.joined:
-            return job.words * turn_cycles(self.most) / self.most
-        return sum(part.turns * turn_cycles(part.words) for part in parts(job.words, self.most))
+            return self.job.words * self.turn_cycles(self.most) / self.most
+        runs = parts(self.job.words, self.rows * self.columns, self.most, self.turn_cycles)
+        return sum(part.turns * self.turn_cycles(part.words) for part in runs)
 
     # Boxes --------------------------------------------------------------------------------------------------------------
 
@@ -327,14 +350,19 @@ class _Lowering:
         if x or pixels < box.columns:
             # A row's last piece is not much smaller than the others.
             rest = box.columns - x
-            columns = rest if pixels * 3 >= rest * 2 and rest <= longest else min(pixels, rest)
+            columns = rest if pixels * 3 >= rest * 2 and rest <= longest else self.even(min(pixels, rest), self.job.words)
             return _Box(box.n, box.y + y, box.x + x, 1, columns)
         rows = min(pixels // box.columns, box.rows - y)
-        if box.columns < self.job.f and not self.joined:
-            first = parts(self.job.words, self.most)[0]
-            if first.turns > 1 and first.turns * first.words != self.pixel:
-                rows = 1  # the two loops of results are the turns of a pixel and the pixels
+        if self.joined_rows:
+            rows = self.even(rows, box.columns * self.job.words) if rows < box.rows - y else rows
+        elif not self.joined and box.columns < self.job.f and not one_loop(self.job.words, self.pixel, self.most):
+            rows = 1  # the two loops of results are the turns of a pixel and the pixels
         return _Box(box.n, box.y + y, box.x, rows, box.columns)
+
+    def even(self, count, words):
+        """About so many, but rather as many as fill their last turn if they are joined."""
+        step = self.most // gcd(words, self.most) if self.joined else 1
+        return count // step * step or count
 
     # Operations -----------------------------------------------------------------------------------------------------------
 
@@ -403,7 +431,7 @@ class _Lowering:
             words, columns = words * columns, 1
             if self.joined_rows and self.line(box) == line == words and words * rows <= self.longest:
                 words, rows = words * rows, 1
-        runs = parts(words, self.most)
+        runs = parts(words, columns * rows, self.most, self.turn_cycles)
         for part in runs:
             self.feed(box, starts, piece, part, columns, rows)
             loops = (part.turns, part.words), (columns, self.pixel), (rows, line)
