@@ -13,7 +13,7 @@ from .registers import Error
 
 __all__ = ["IfmapUnit"]
 
-VECTOR_SLOTS = 8  # words under way to the vector unit: 6 cycles from a read to its freed slot, so never short
+VECTOR_SLOTS = 8  # turns under way to the vector unit: 6 cycles from a read to its freed slot, so never short
 
 
 class IfmapUnit(wiring.Component):
@@ -27,7 +27,8 @@ class IfmapUnit(wiring.Component):
     advance of level 3 starts again at 0 with `column_tag` + 1, of level 4 also with `column_tag` = 0 and
     `row_tag` + 1, of level 5 with both 0 and in the other half, as does the next run.  A half is filled only once it
     is free; halves alternate, starting with 0.
-    To the vector unit (`vector` = 1): word 0 of each turn; `last` where levels 0 and 1 are in their last turn.
+    To the vector unit (`vector` = 1): the first `vector_words` words of each turn; `last` where levels 0 and 1 are in
+    their last turn.
 
     Throughput: one flit a cycle while reads are granted and halves are free or `vector` is taken; also from one run
     to the next.  Other instructions wait until the last read before them is granted (3 cycles if nothing stalls) and
@@ -309,12 +310,12 @@ class IfmapUnit(wiring.Component):
         with m.If(last.config):
             m.d.comb += self.o.data[: len(last.ids)].eq(last.ids)
 
-        # The vector unit may stop at any time: a read starts only if a slot is kept for its word.
+        # The vector unit may stop at any time: a read starts only if a slot is kept for its words.
         word = Signal(vector_layout(config))
         m.submodules.words = fifo = SyncFIFO(width=len(word.as_value()), depth=VECTOR_SLOTS)
         slots = Signal(range(VECTOR_SLOTS + 1), init=VECTOR_SLOTS)
         m.d.comb += [
-            word.data.eq(padded),
+            word.data.eq(padded[: len(word.data)]),
             word.pad.eq(last.pad),
             word.last.eq(last.last),
             fifo.w_data.eq(word),

@@ -84,8 +84,8 @@ def param_layout(config):
 
 
 def vector_layout(config):
-    """A word on its way to the vector unit: `pad` for a word outside the ifmap, `last` for the last of a window."""
-    return data.StructLayout({"data": config.word_bits, "pad": 1, "last": 1})
+    """A turn's words on their way to the vector unit: `pad` outside the ifmap, `last` for the last turn of a window."""
+    return data.StructLayout({"data": config.word_bits * config.vector_words, "pad": 1, "last": 1})
 
 
 def read_port(config, words):

@@ -58,7 +58,7 @@ class PostMode(IntEnum):
 
 
 class PostSource(IntEnum):
-    """What POST_RUN processes: the psums of the array, or a reduction of the words that the IFMAP feeder sends it."""
+    """What POST_RUN processes: the psums of the array, or a reduction of the turns that the IFMAP feeder sends it."""
 
     DRAIN = 0
     MAX = 1
@@ -218,7 +218,7 @@ _ALL = (
             _f("count_y", 16, "turns of the outer loop"),
             _f("step_y", 20, "added when the outer loop advances and the inner one returns", signed=True),
         ),
-        "the output words of one PE (DRAIN: one a pixel) or of the whole operation (vector sources)",
+        "the output words of one PE (DRAIN: one a pixel), or the first output words of all windows (vector sources)",
     ),
     Format(
         "POST_RUN", 18, Unit.POST,
@@ -228,6 +228,7 @@ _ALL = (
             _f("slot", 10, "parameter slot: `lanes` channels each"),
             _f("rows", 8, "rows of the array to drain, from row 0 (DRAIN)"),
             _f("by_count", 1, "1: the parameter channel is slot x lanes + number of valid words in the window - 1"),
+            _f("more_words", 2, "words of a window's turns besides the first that are results (vector sources)"),
         ),
         "drain one pass, or run one vector operation",
     ),

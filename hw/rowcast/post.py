@@ -1,7 +1,7 @@
 """The POST unit: from psums, or from words of the IFMAP feeder, to output words in the activation memory."""
 
 from functools import reduce
-from operator import or_
+from operator import and_, or_
 
 from amaranth import Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import data, stream, wiring
@@ -30,6 +30,7 @@ def _run_layout(config):
             "slot": 10,
             "rows": range(config.rows + 1),
             "by_count": 1,
+            "more_words": range(max(2, config.vector_words)),
             "index": INDEX_BITS,
         }
     )
@@ -37,6 +38,8 @@ def _run_layout(config):
 
 class PostUnit(wiring.Component):
     """Executes POST_PE, POST_SET, POST_LOOP, POST_RUN and MARK.
+
+    A window's result is `more_words` + 1 words, which go to as many columns in one cycle and to consecutive addresses.
 
     Two loop nests follow each other through a run.  The *issue* nest sends drain commands (DRAIN), or counts windows
     into the vector unit (else); the *arrive* nest advances with the psums, or with the results, and knows where they
@@ -51,14 +54,14 @@ class PostUnit(wiring.Component):
     Members
     -------
     i, signal, busy, error : see `unit_ports`.  Errors: OPCODE; FIELD (a count of 0, rows of 0 or more than the array
-        has, a PE outside the array, an unknown source, more pixels than a psum half has); BUFFER_RANGE (an output
-        word outside the activation memory, a channel outside the parameter memory).
+        has, a PE outside the array, an unknown source, more words than `vector_words`, more pixels than a psum half
+        has); BUFFER_RANGE (an output word outside the activation memory, a channel outside the parameter memory).
     clear : the soft reset; it reaches everything in here, at whatever place the columns are emitted.
     psum_filled : pulse: a psum half is complete.
     psum_freed : pulse, `FREED` cycles after the last drain of a half was issued.
     drain, drain_row, drain_psum, drain_ready : a drain is issued in a cycle with `drain` and `drain_ready`.
     psum_valid, psum : psums of all columns, in the order of the drains.
-    vector : words of the IFMAP feeder, taken only in a run that wants them.
+    vector : turns of the IFMAP feeder, taken only in a run that wants them.
     param : words of the PARAM space, taken at any time: never those of channels and tables that a run uses.
     writes : a list of `config.drain_writers` write ports; writer w has the columns from w x lanes.
     start : strobe before a run: `layer` is 0 again.
@@ -188,7 +191,7 @@ class PostUnit(wiring.Component):
         with m.Elif(opcode["POST_RUN"]):
             wrong_rows = drains & ((run.rows == 0) | (run.rows > config.rows))
             m.d.comb += [
-                bad.eq(wrong_rows | (run.source > max(PostSource))),
+                bad.eq(wrong_rows | (run.source > max(PostSource)) | (run.more_words >= config.vector_words)),
                 ready.eq(Mux(drains, room & (self.halves != 0) & (self.gap == 0), idle)),
                 self.accept.eq(self.i.valid & self.i.ready),
             ]
@@ -216,6 +219,7 @@ class PostUnit(wiring.Component):
                     self.run.slot.eq(run.slot),
                     self.run.rows.eq(Mux(drains, run.rows, 1)),
                     self.run.by_count.eq(run.by_count),
+                    self.run.more_words.eq(Mux(drains, 0, run.more_words)),
                     self.run.index.eq(word.index),
                 ]
         m.d.comb += self.is_drain.eq(self.settings.source == PostSource.DRAIN)
@@ -348,19 +352,27 @@ class PostUnit(wiring.Component):
             m.d.comb += place.eq(Mux(run.by_count & (count != 0), count - 1, 0))
 
     def _place_columns(self, m):
-        """Psums to all columns at once; results to one after the other."""
-        results, columns = self.front.o, self.columns
-        turn = Signal(len(columns), init=1)
+        """Psums to all columns at once; a result's words to the next group of columns."""
+        results, columns, most = self.front.o, self.columns, self.config.vector_words
+        sizes = [1 << i for i in range(ceil_log2(most) + 1)]  # columns in a group: 1, 2, 4, as the words need
+        more = self.run.more_words
+        turn = Signal(len(columns) // most * most, init=1)  # the columns of the next group
         ready = Signal(len(columns))
         wanted = Signal()
         m.d.comb += [
             wanted.eq(self.arriving & ~self.is_drain),
-            results.ready.eq(wanted & (turn & ready).any()),
+            results.ready.eq(wanted & ~(turn & ~ready).any()),
             self.step_arrive.eq(Mux(self.is_drain, self.psum_valid, results.valid & results.ready)),
             self.out_of_range.eq(reduce(or_, (column.out_of_range for column in columns))),
         ]
         with m.If(results.valid & results.ready):
-            m.d.sync += turn.eq(turn.rotate_left(1))
+            m.d.sync += turn.eq(self._by_size(sizes, [turn.rotate_left(size) for size in sizes]))
+        if most > 1:
+            with m.If(self.pending):
+                m.d.sync += turn.eq(self._by_size(sizes, [(1 << size) - 1 for size in sizes]))
+        values = [word.as_value() for word in results.payload.words]
+        addresses = [self.job.address, *(self.job.address + i for i in range(1, most))]
+        there = [1, *(more >= i for i in range(1, most))]
         for j, column in enumerate(columns):
             m.d.comb += [
                 column.clear.eq(self.clear),
@@ -369,10 +381,31 @@ class PostUnit(wiring.Component):
                 column.job.eq(self.job),
                 column.psum_valid.eq(self.psum_valid),
                 column.psum.eq(self.psum[j]),
-                column.result_valid.eq(results.valid & wanted & turn[j]),
-                column.result.eq(results.payload["values"]),
                 ready[j].eq(column.result_ready),
             ]
+            if j >= len(turn):
+                continue
+            # The words of a result are taken together: not before the others of the group are ready, too.
+            first = j // most * most
+            others = [ready[i] | ~turn[i] for i in range(first, first + most) if i != j]
+            words = [j % size for size in sizes]  # its word in groups of each size
+            m.d.comb += [
+                column.result.eq(self._by_size(sizes, [values[word] for word in words])),
+                column.result_valid.eq(
+                    reduce(and_, others, results.valid & wanted & turn[j])
+                    & self._by_size(sizes, [there[word] for word in words])
+                ),
+            ]
+            if any(words):
+                m.d.comb += column.job.address.eq(self._by_size(sizes, [addresses[word] for word in words]))
+
+    def _by_size(self, sizes, values):
+        """The value of the smallest size that the run's words fit."""
+        chosen = values[-1]
+        for i in reversed(range(len(sizes) - 1)):
+            if values[i] is not values[i + 1]:
+                chosen = Mux(self.run.more_words < sizes[i], values[i], chosen)
+        return chosen
 
     def _write(self, m):
         """Columns to writers: the first that has a word goes next."""

@@ -13,7 +13,7 @@ from .isa import PostMode, PostSource
 from .memory import Ram
 from .params import TABLE_BITS, TABLES, load_layout
 from .requantise import Requantise, scale_layout
-from .vector import VALUE_BITS, result_layout
+from .vector import VALUE_BITS, values_layout
 
 __all__ = ["QUEUE_WORDS", "PostColumn", "job_layout", "place_layout", "settings_layout", "word_layout"]
 
@@ -102,7 +102,7 @@ class PostColumn(wiring.Component):
                 "psum_valid": In(1),
                 "psum": In(signed(32)),
                 "result_valid": In(1),
-                "result": In(result_layout(config)["values"].shape),
+                "result": In(values_layout(config)),
                 "result_ready": Out(1),
                 "reserve": In(1),
                 "full": Out(1),

@@ -7,28 +7,34 @@ from amaranth.lib.wiring import In, Out
 from .interfaces import vector_layout
 from .isa import PostSource
 
-__all__ = ["VALUE_BITS", "VectorFront", "result_layout"]
+__all__ = ["VALUE_BITS", "VectorFront", "result_layout", "values_layout"]
 
 VALUE_BITS = 22  # the sum of a window of 2^14 words: more than 112 x 112
 COUNT_BITS = VALUE_BITS - 7
 
 
+def values_layout(config):
+    """What a window makes of one word: a value a lane (MAX, SUM: signed; ADD, MUL: two bytes)."""
+    return data.ArrayLayout(signed(VALUE_BITS), config.lanes)
+
+
 def result_layout(config):
-    """A window's result: a value a lane (MAX, SUM: signed; ADD, MUL: two bytes), and the words that are not padding."""
-    return data.StructLayout({"values": data.ArrayLayout(signed(VALUE_BITS), config.lanes), "count": COUNT_BITS})
+    """A window's result: the values of each of a turn's words, and the turns that are not padding."""
+    return data.StructLayout({"words": data.ArrayLayout(values_layout(config), config.vector_words), "count": COUNT_BITS})
 
 
 class VectorFront(wiring.Component):
-    """Windows of words to results, lane by lane.  One word a cycle; a result is there 2 cycles after its last word.
+    """Windows of turns to results, lane by lane.  One turn a cycle; a result is there 2 cycles after its last turn.
 
+    A turn has `vector_words` words, which are padding or not together; each of them is reduced with its like.
     MAX : the largest of the bytes, padding left out; -128 if all is padding.
-    SUM : the sum of the bytes, padding left out; exact up to 2^14 words.
-    ADD, MUL : the two bytes of a window of two words, as they are.
+    SUM : the sum of the bytes, padding left out; exact up to 2^14 turns.
+    ADD, MUL : the two bytes of a window of two turns, as they are.
 
     Members
     -------
-    source : PostSource, stable from a window's first word until its result is taken.
-    i : words; `last` ends a window.
+    source : PostSource, stable from a window's first turn until its result is taken.
+    i : turns, see `vector_layout`; `last` ends a window.
     o : results, see `result_layout`.
     """
 
@@ -48,7 +54,7 @@ class VectorFront(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        word, result = self.i.payload, self.o.payload
+        turn, result = self.i.payload, self.o.payload
         first, done, take, give = Signal(init=1), Signal(), Signal(), Signal()
         is_sum, is_pair = Signal(), Signal()
         m.d.comb += [
@@ -62,16 +68,17 @@ class VectorFront(wiring.Component):
         # Cycle 1: accumulate.
         count = Signal(COUNT_BITS, reset_less=True)
         with m.If(self.i.ready):
-            m.d.sync += done.eq(take & word.last)
+            m.d.sync += done.eq(take & turn.last)
         with m.If(take):
-            m.d.sync += [first.eq(word.last), count.eq(Mux(first, 0, count) + ~word.pad)]
-        values = [self._lane(m, i, take, first, is_sum, is_pair) for i in range(self.config.lanes)]
+            m.d.sync += [first.eq(turn.last), count.eq(Mux(first, 0, count) + ~turn.pad)]
+        lanes = [lane for word in result.words for lane in word]
+        values = [self._lane(m, i, take, first, is_sum, is_pair) for i in range(len(lanes))]
 
         # Cycle 2: hand over.
         with m.If(give):
             m.d.sync += self.o.valid.eq(done)
         with m.If(give & done):
-            m.d.sync += [result.count.eq(count), *(o.eq(value) for o, value in zip(result.values, values, strict=True))]
+            m.d.sync += [result.count.eq(count), *(o.eq(value) for o, value in zip(lanes, values, strict=True))]
         return m
 
     def _lane(self, m, lane, take, first, is_sum, is_pair):

@@ -47,7 +47,7 @@ def loop_instructions(counts, steps, dys, dxs):
 def ifmap_items(program, memory, config):
     """Twin: what a program sends, in order.
 
-    ("flit", config, row_tag, column_tag, entry, data, ends a chunk, tokens) or ("word", data, pad, last, tokens) or
+    ("flit", config, row_tag, column_tag, entry, data, ends a chunk, tokens) or ("words", data, pad, last, tokens) or
     ("done", tokens) for an instruction that sends nothing.
     """
     n, bits = config.noc_words, config.word_bits
@@ -75,7 +75,8 @@ def ifmap_items(program, memory, config):
                 tokens = ins.signal if level is None else 0
                 if ins["vector"]:
                     last = all(index[i] == loops[i][0] - 1 for i in (0, 1))
-                    items.append(("word", words[0], pad, last, tokens))
+                    data = sum(word << bits * i for i, word in enumerate(words[: config.vector_words]))
+                    items.append(("words", data, pad, last, tokens))
                 else:
                     data = sum(word << bits * i for i, word in enumerate(words))
                     place = half * (config.ifmap_words // n // 2) + entry
@@ -173,7 +174,7 @@ def check(bench, config):
     assert bench.error is None
     items = ifmap_items(bench.program, bench.memory, config)
     flits = [item for item in items if item[0] == "flit"]
-    words = [item for item in items if item[0] == "word"]
+    words = [item for item in items if item[0] == "words"]
     assert (len(bench.flits), len(bench.words)) == (len(flits), len(words))
     mask = (1 << 2 * config.tag_width) - 1
     for k, ((_, *got), want) in enumerate(zip(bench.flits, flits, strict=True)):
@@ -195,6 +196,7 @@ CONFIGS = {
     "one": Config(rows=1, columns=1, lanes=4, dram_bytes=4, ifmap_words=32, act_words=256, act_banks=1),
     "odd": Config(rows=3, columns=5, lanes=16, dram_bytes=16, ifmap_words=64, noc_words=2, act_words=512),
     "wide": Config(rows=2, columns=2, lanes=4, ifmap_words=64, noc_words=4, act_words=512),
+    "four": Config(rows=1, columns=5, lanes=4, ifmap_words=64, noc_words=4, act_words=512),
 }
 
 

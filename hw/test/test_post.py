@@ -19,6 +19,8 @@ CONFIGS = {
     "writers": Config(rows=1, columns=5, lanes=4, psum_pixels=4, act_words=1024, param_channels=32),
     "lanes16": Config(rows=2, columns=2, lanes=16, psum_pixels=4, act_words=1024, param_channels=128, dram_bytes=16),
     "small": Config(**SMALL),
+    "two": Config(rows=1, columns=3, lanes=4, psum_pixels=4, act_words=1024, param_channels=64, noc_words=2),
+    "four": Config(rows=2, columns=9, lanes=4, psum_pixels=4, act_words=1024, param_channels=128, noc_words=4),
 }
 
 
@@ -54,7 +56,7 @@ class Model:
     config: Config
     params: Params
     psums: np.ndarray  # [columns, rows, psum]
-    windows: list = field(default_factory=list)  # (bytes [words, lanes], pad [words]) in the order of the stream
+    windows: list = field(default_factory=list)  # (bytes [turns, words, lanes], pad [turns]), in order
     writes: dict = field(default_factory=dict)  # address: word
     half: int = 0
 
@@ -101,22 +103,25 @@ class Model:
         self.half ^= 1
 
     def vector(self, run):
-        lanes, source = self.config.lanes, run["source"]
         for offset in self.offsets():
-            words, pad = self.windows.pop(0)
-            kept = words[~pad]
-            if source == PostSource.MAX:
-                acc = kept.max(axis=0, initial=-128)
-            elif source == PostSource.SUM:
-                acc = kept.sum(axis=0)
+            turns, pad = self.windows.pop(0)
+            for word in range(run["more_words"] + 1):
+                self.reduce(run, run["buffer"] + offset + word, turns[:, word], pad)
+
+    def reduce(self, run, address, words, pad):
+        lanes, source, kept = self.config.lanes, run["source"], words[~pad]
+        if source == PostSource.MAX:
+            acc = kept.max(axis=0, initial=-128)
+        elif source == PostSource.SUM:
+            acc = kept.sum(axis=0)
+        else:
+            first, second = (self.params.operands[i][words[i] + 128] for i in range(2))
+            if source == PostSource.ADD:
+                acc = wrap_int32(first + second)
             else:
-                first, second = (self.params.operands[i][words[i] + 128] for i in range(2))
-                if source == PostSource.ADD:
-                    acc = wrap_int32(first + second)
-                else:
-                    acc = first.astype(np.int16).astype(np.int64) * second.astype(np.int16)
-            channel = run["slot"] * lanes + (max(len(kept), 1) - 1 if run["by_count"] else 0)
-            self.write(run["buffer"] + offset, self.params.bytes(acc, channel, self.settings))
+                acc = first.astype(np.int16).astype(np.int64) * second.astype(np.int16)
+        channel = run["slot"] * lanes + (max(len(kept), 1) - 1 if run["by_count"] else 0)
+        self.write(address, self.params.bytes(acc, channel, self.settings))
 
 
 def bits(instruction):
@@ -167,12 +172,12 @@ class Bench:
             await self.taken(ctx, self.dut.param)
 
     async def vector(self, ctx):
-        for words, pad in self.windows:
-            for i, word in enumerate(words):
+        for turns, pad in self.windows:
+            for i, words in enumerate(turns):
                 while self.stall():
                     await ctx.tick()
-                data = sum((int(b) & 255) << 8 * lane for lane, b in enumerate(word))
-                ctx.set(self.dut.vector.payload, {"data": data, "pad": int(pad[i]), "last": int(i == len(words) - 1)})
+                data = sum((int(b) & 255) << 8 * lane for lane, b in enumerate(words.ravel()))
+                ctx.set(self.dut.vector.payload, {"data": data, "pad": int(pad[i]), "last": int(i == len(turns) - 1)})
                 await self.taken(ctx, self.dut.vector)
 
     async def machine(self, ctx):
@@ -245,12 +250,12 @@ def make(name, signal=0, **fields):
     return instruction
 
 
-def random_windows(rng, source, lanes, count):
+def random_windows(rng, source, config, count):
     made = []
     for _ in range(count):
-        words = 2 if source in (PostSource.ADD, PostSource.MUL) else int(rng.integers(1, 5))
-        pad = np.zeros(words, bool) if source in (PostSource.ADD, PostSource.MUL) else rng.integers(0, 3, words) == 0
-        made.append((rng.integers(-128, 128, (words, lanes)), pad))
+        turns = 2 if source in (PostSource.ADD, PostSource.MUL) else int(rng.integers(1, 5))
+        pad = np.zeros(turns, bool) if source in (PostSource.ADD, PostSource.MUL) else rng.integers(0, 3, turns) == 0
+        made.append((rng.integers(-128, 128, (turns, config.vector_words, config.lanes)), pad))
     return made
 
 
@@ -340,7 +345,9 @@ def test_drain_throughput(lanes):
     assert tail <= Bench.CHAIN + config.rows + 40
 
 
-@pytest.mark.parametrize("name, idle", [("one", 0.4), ("odd", 0), ("small", 0.4)])
+@pytest.mark.parametrize(
+    "name, idle", [("one", 0.4), ("odd", 0), ("small", 0.4), ("two", 0), ("two", 0.4), ("four", 0), ("four", 0.4)]
+)
 @pytest.mark.parametrize("source", [PostSource.MAX, PostSource.SUM, PostSource.ADD, PostSource.MUL])
 def test_vector(name, source, idle):
     config = CONFIGS[name]
@@ -349,21 +356,22 @@ def test_vector(name, source, idle):
     mode = PostMode(int(rng.integers(3)))
     params = Params(config, rng, mode, tables=3 if source in (PostSource.ADD, PostSource.MUL) else 1)
     psums = rng.integers(-20000, 20000, (config.columns, config.rows, config.psum_pixels * config.lanes))
-    windows = random_windows(rng, source, config.lanes, 24)
-    other = random_windows(rng, PostSource.SUM, config.lanes, 6)
+    windows = random_windows(rng, source, config, 24)
+    other = random_windows(rng, PostSource.SUM, config, 6)
+    more = [min(n, config.vector_words - 1) for n in rng.permutation(4)]  # of each run
     model = Model(config, params, psums, list(windows + other))
     program = [make("POST_PE", row=r, column=c, valid=1, offset=r * config.columns + c, slot=1)
                for r in range(config.rows) for c in range(config.columns)]  # fmt: skip
     by_count = int(source == PostSource.SUM)
     program += [
         random_settings(rng, mode),
-        make("POST_LOOP", count_x=4, step_x=3, count_y=3, step_y=-8),
-        make("POST_RUN", 1, source=source, buffer=200, slot=1, by_count=by_count),
-        make("POST_RUN", 2, source=source, buffer=300, slot=2, by_count=by_count),
+        make("POST_LOOP", count_x=4, step_x=12, count_y=3, step_y=-32),
+        make("POST_RUN", 1, source=source, buffer=200, slot=1, by_count=by_count, more_words=more[0]),
+        make("POST_RUN", 2, source=source, buffer=301, slot=2, by_count=by_count, more_words=more[1]),
         make("POST_LOOP", 3, count_x=1, count_y=1),
         make("POST_RUN", 4, source=PostSource.DRAIN, buffer=400, rows=config.rows),
-        make("POST_LOOP", count_x=6, step_x=1, count_y=1),
-        make("POST_RUN", 8, source=PostSource.SUM, buffer=500, slot=0, by_count=1),
+        make("POST_LOOP", count_x=6, step_x=more[2] + 1, count_y=1),
+        make("POST_RUN", 8, source=PostSource.SUM, buffer=500, slot=0, by_count=1, more_words=more[2]),
     ]
     model.run(program)
     bench = Bench(config, program, words=params.words, psums=psums, windows=windows + other, idle=idle, seed=seed).run()
@@ -371,21 +379,28 @@ def test_vector(name, source, idle):
     assert [signal for _, signal, _ in bench.signals] == [1, 2, 3, 4, 8]
 
 
-def test_vector_throughput():
-    # ADD: two words in, one out; four columns of eight lanes take a result every second cycle.
-    config = Config(psum_pixels=8, act_words=1024, param_channels=16)
+@pytest.mark.parametrize("columns, noc_words, words, cycles", [
+    (4, 1, 1, 2),  # ADD: two turns in, one result out; four columns of eight lanes take a word every second cycle
+    (16, 4, 4, 2),  # 16 columns take two a cycle, in two groups of four for each of the two writers
+    (8, 4, 3, 4),  # a group of four takes three words
+    (8, 4, 2, 2),
+    (8, 4, 1, 2),
+    (4, 2, 2, 4),
+])  # fmt: skip
+def test_vector_throughput(columns, noc_words, words, cycles):
+    """Cycles a result of so many words."""
+    config = Config(columns=columns, noc_words=noc_words, psum_pixels=8, act_words=1024, param_channels=16)
     rng = np.random.default_rng(3)
     params = Params(config, rng, PostMode.TFLITE)
-    windows = random_windows(rng, PostSource.ADD, config.lanes, 128)
-    program = [make("POST_SET", low=-128, high=127), make("POST_LOOP", count_x=128, step_x=1, count_y=1),
-               make("POST_RUN", 1, source=PostSource.ADD)]  # fmt: skip
-    model = Model(config, params, np.zeros((4, 4, 64), int), list(windows))
+    windows = random_windows(rng, PostSource.ADD, config, 128)
+    program = [make("POST_SET", low=-128, high=127), make("POST_LOOP", count_x=128, step_x=words, count_y=1),
+               make("POST_RUN", 1, source=PostSource.ADD, more_words=words - 1)]  # fmt: skip
+    psums = np.zeros((columns, 4, 64), int)
+    model = Model(config, params, psums, list(windows))
     model.run(program)
-    bench = Bench(config, program, words=params.words, psums=np.zeros((4, 4, 64), int), windows=windows).run()
+    bench = Bench(config, program, words=params.words, psums=psums, windows=windows).run()
     check(bench, model)
-    cycles = bench.granted[-1][0] - bench.granted[0][0]
-    print(f"\n128 words of ADD in {cycles} cycles")
-    assert cycles <= 2 * 127 + 2
+    assert bench.granted[-1][0] - bench.granted[0][0] <= cycles * 127 + 8
 
 
 def error_of(program, **arguments):
@@ -396,7 +411,7 @@ def error_of(program, **arguments):
 
 LOOP, DRAIN = make("POST_LOOP", count_x=1, count_y=1), make("POST_RUN", rows=1)
 PLACES = [make("POST_PE", row=row, valid=1) for row in range(2)]
-WINDOW = [(np.zeros((1, 4), int), np.zeros(1, bool))]
+WINDOW = [(np.zeros((1, 1, 4), int), np.zeros(1, bool))]
 
 
 @pytest.mark.parametrize(
@@ -405,6 +420,7 @@ WINDOW = [(np.zeros((1, 4), int), np.zeros(1, bool))]
         ([LOOP, make("POST_RUN", rows=0)], Error.FIELD, 1),
         ([LOOP, make("POST_RUN", rows=3)], Error.FIELD, 1),
         ([make("POST_RUN", source=5, rows=1)], Error.FIELD, 0),
+        ([LOOP, make("POST_RUN", source=PostSource.MAX, more_words=1)], Error.FIELD, 1),
         ([make("POST_PE", row=2)], Error.FIELD, 0),
         ([make("POST_PE", column=1)], Error.FIELD, 0),
         ([make("POST_LOOP", count_x=0, count_y=1)], Error.FIELD, 0),

@@ -10,7 +10,7 @@ from rowcast.vector import VectorFront
 
 
 def windows(rng, source, lanes, count):
-    """A list of windows: bytes int8 [words, lanes], padding bool [words]."""
+    """A list of windows: bytes int8 [turns, lanes of all words], padding bool [turns]."""
     made = []
     for _ in range(count):
         words = 2 if source in (PostSource.ADD, PostSource.MUL) else int(rng.choice([1, 2, 3, 9]))
@@ -58,7 +58,7 @@ def run(config, source, wins, idle, stall, seed):
             _, _, valid, ready, payload = await ctx.tick().sample(dut.o.valid, dut.o.ready, dut.o.payload)
             cycles += 1
             if valid and ready:
-                results.append(([payload["values"][i] for i in range(config.lanes)], payload["count"]))
+                results.append(([value for word in payload["words"] for value in word], payload["count"]))
             assert cycles < 100 * len(words) + 100, "no progress"
 
     simulator = Simulator(dut)
@@ -69,20 +69,20 @@ def run(config, source, wins, idle, stall, seed):
     return results, cycles, len(words)
 
 
-@pytest.mark.parametrize("lanes", [4, 8])
+@pytest.mark.parametrize("lanes, noc_words", [(4, 1), (8, 1), (8, 2), (4, 4)])
 @pytest.mark.parametrize("source", [PostSource.MAX, PostSource.SUM, PostSource.ADD])
 @pytest.mark.parametrize("idle, stall", [(0, 0), (0.4, 0.5)])
-def test_reduction(source, lanes, idle, stall):
-    config = Config(lanes=lanes)
-    seed = [int(source), lanes, int(idle * 10)]
-    wins = windows(np.random.default_rng(seed), source, lanes, 40)
+def test_reduction(source, lanes, noc_words, idle, stall):
+    config = Config(lanes=lanes, noc_words=noc_words)
+    seed = [int(source), lanes, noc_words, int(idle * 10)]
+    wins = windows(np.random.default_rng(seed), source, lanes * noc_words, 40)
     results, cycles, words = run(config, source, wins, idle, stall, seed)
     for i, (got, (data, pad)) in enumerate(zip(results, wins)):
         if source == PostSource.ADD:  # the upper bits mean nothing
             got = [value & 0xFFFF for value in got[0]], got[1]
         assert got == expected(source, data, pad), f"window {i} of seed {seed}"
     if not idle:
-        assert cycles == words + 2  # a word a cycle, result two cycles after its last word
+        assert cycles == words + 2  # a turn a cycle, result two cycles after its last turn
 
 
 def test_longest_sum():
@@ -98,7 +98,7 @@ def test_longest_sum():
         await ctx.tick()
         ctx.set(dut.i.valid, 0)
         await ctx.tick().until(dut.o.valid)
-        assert [ctx.get(value) for value in (dut.o.payload["values"][i] for i in range(4))] == [-128 * words] * 4
+        assert [ctx.get(value) for value in (dut.o.payload["words"][0][i] for i in range(4))] == [-128 * words] * 4
         assert ctx.get(dut.o.payload.count) == words
 
     simulator = Simulator(dut)

@@ -186,7 +186,8 @@ class FunctionalMachine:
         return grids
 
     def _ifmap_run(self, i):
-        noc, setting = self.config.noc_words, self.settings["IFMAP_SET"]
+        setting = self.settings["IFMAP_SET"]
+        taken = self.config.vector_words if i["vector"] else self.config.noc_words
         if self.unsent:
             return self._send_ifmap()
         if self.vector:
@@ -194,12 +195,12 @@ class FunctionalMachine:
         address, y, x = self._turns(i)
         pad = (y < 0) | (y >= setting["height"]) | (x < 0) | (x >= setting["width"])
         assert ((address >= 0) & (address < self.config.act_words) | pad).all(), i
-        words = self.act[np.where(pad, 0, address)[..., None] + np.arange(1 if i["vector"] else noc)]
+        words = self.act[np.where(pad, 0, address)[..., None] + np.arange(taken)]
         words[pad] = setting["pad"]
         words = words.view(np.int8)
         if i["vector"]:
             shape = (-1, words.shape[4] * words.shape[5])
-            self.vector.append((words.reshape(*shape, self.config.lanes), pad.reshape(shape)))
+            self.vector.append((words.reshape(*shape, taken, self.config.lanes), pad.reshape(shape)))
             return True
         self.unsent.extend(words)
         return self._send_ifmap()
@@ -302,9 +303,12 @@ class FunctionalMachine:
             return True
         if not self.vector:
             return False
-        words, pad = self.vector.popleft()
-        assert len(words) == len(at), (len(words), len(at), i)
-        self._write(at, self._reduce(i, words.astype(np.int64), pad), i)
+        turns, pad = self.vector.popleft()
+        results = i["more_words"] + 1
+        assert len(turns) == len(at) and results <= turns.shape[2], (turns.shape, len(at), i)
+        words = turns[:, :, :results].swapaxes(1, 2).reshape(-1, turns.shape[1], lanes)
+        at = np.add.outer(at, np.arange(results)).reshape(-1)
+        self._write(at, self._reduce(i, words.astype(np.int64), np.repeat(pad, results, axis=0)), i)
         return True
 
     def _write(self, at, data, i):

@@ -11,6 +11,7 @@ from rowcast_models import graph as g
 from rowcast_models.compiler.network import CompileError, compile_graph
 from rowcast_models.compiler.program import pack, unpack
 from rowcast_models.compiler.tokens import Op, TokenOverflow, synchronise
+from rowcast_models.compiler.vector import parts
 from rowcast_models.golden.evaluate import evaluate
 from rowcast_sim.functional import Deadlock, FunctionalMachine
 
@@ -26,6 +27,7 @@ CONFIGS = {
     "tiny": preset("tiny"),
     "small": preset("small"),
     "noc 2": BASE.replace(noc_words=2, dram_bytes=16),
+    "noc 4": BASE.replace(rows=2, columns=5, lanes=4, noc_words=4, act_words=4096),
     "3x3x4": BASE.replace(rows=3, columns=3, lanes=4, dram_bytes=4),
     "wide memory": BASE.replace(lanes=4, dram_bytes=16, rows=2, columns=2, act_words=4096),
     "small memories": BASE.replace(act_words=1024, filter_buffer_words=1024),
@@ -66,9 +68,63 @@ def test_every_node(name):
 def test_corners(number, name):
     """Each on two configurations; what they reach on `networks.ODD` is shown in test_rtl."""
     corner = CORNERS[name](np.random.default_rng(8))
-    other = ("tiny", "small", "noc 2", "wide memory", "lanes 16")[number % 5]
+    other = ("tiny", "small", "noc 2", "wide memory", "lanes 16", "noc 4")[number % 6]
     for config in (CONFIGS["small memories"].replace(act_words=2048), CONFIGS[other]):
         check(corner.graph, config, 8, corner.inputs, orders=1)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_turns_of_several_words(seed):
+    """Pools, sums and selections of pixels of any number of words, in boxes or not, side by side or in parts of others."""
+    rng = np.random.default_rng(seed)
+    config = (CONFIGS["noc 4"], CONFIGS["noc 2"].replace(columns=3), BASE.replace(columns=8, noc_words=4))[seed % 3]
+    config = config.replace(act_words=int(rng.choice([1024, 4096])))
+    n, height, width = int(rng.integers(1, 3)), *(int(size) for size in rng.integers(3, 10, 2))
+    channels = int(rng.integers(1, 12)) * config.lanes - int(rng.integers(config.lanes))
+    table = [rng.integers(-90000, 90000, 256) for _ in range(2)]
+
+    def pool(kind, name, source, output):
+        """Of the same size as its input or smaller."""
+        window, stride = rng.integers(1, 4, 2), rng.integers(1, 3, 2)
+        pad = [(int(size) // 2, int(size) - 1 - int(size) // 2) if rng.integers(2) else (0, 0) for size in window]
+        return kind(name=name, inputs=(source,), output=output, window=tuple(map(int, window)),
+                    stride=tuple(map(int, stride)), padding=tuple(pad))  # fmt: skip
+
+    nodes = [
+        g.MaxPool(name="same", inputs=("x",), output="a", window=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1))),
+        pool(g.MaxPool, "max", "x", "b"),
+        pool(g.AveragePool, "average", "x", "c"),
+        g.Elementwise(
+            name="add", kind="add", inputs=("x", "a"), output="d", table_a=table[0], table_b=table[1],
+            post=g.Requantisation(mode="tflite", multiplier=[1 << 30], shift=[9], zero_point=3),
+        ),
+        g.Resize(
+            name="resize", inputs=("d",), output="e", rows=rng.integers(0, height, 5), columns=np.arange(2 * width) // 2
+        ),
+        g.Resize(name="cut", inputs=("d",), output="f", rows=np.arange(1, height), columns=np.arange(2, width)),
+        g.Concat(name="join", inputs=("a", "d"), output="g", tables=(None, None)),
+    ]
+    tensors = [g.Tensor("x", (n, height, width, channels)), *(g.Tensor(node.output) for node in nodes)]
+    outputs = list("bcefg")
+    check(g.Graph(name="turns", tensors=tensors, inputs=["x"], outputs=outputs, nodes=nodes), config, seed)
+
+
+def test_parts_of_rows_of_words():
+    """As few turns as possible, unless a run more or small turns are cheaper."""
+    def sizes(words, rows, most=4, cycles=lambda words: 2):
+        found = parts(words, rows, most, cycles)
+        assert [part.first for part in found] == [0, *(part.turns * part.words for part in found[:-1])]
+        return [(part.turns, part.words) for part in found]
+
+    assert sizes(8, 1) == [(2, 4)]
+    assert sizes(6, 1) == [(2, 3)]
+    assert sizes(13, 1) == [(13, 1)]
+    assert sizes(13, 100) == [(3, 4), (1, 1)]
+    assert sizes(3, 1) == [(1, 3)]
+    assert sizes(3, 1, cycles=lambda words: 1 << (words - 1).bit_length()) == [(3, 1)]
+    assert sizes(7, 9, most=1) == [(7, 1)]
+    assert sizes(4 * 4095, 1) == [(4095, 4)]
+    assert sizes(4 * 4000 + 1, 1) == [(4000, 4), (1, 1)]  # no loop of the feeder has more turns
 
 
 def test_tiny_layers():

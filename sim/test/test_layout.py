@@ -117,7 +117,7 @@ def made(program, source):
         if instruction.name == "POST_LOOP":
             words = instruction["count_x"] * instruction["count_y"]
         elif instruction.name == "POST_RUN" and instruction["source"] == source:
-            total += words
+            total += words * (instruction["more_words"] + 1)
     return total
 
 

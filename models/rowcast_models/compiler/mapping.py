@@ -17,6 +17,7 @@ from .geometry import ceil_div, cut_axis, plan_chunks, ramped_axis, window
 __all__ = ["Cost", "Mapping", "MappingError", "Memory", "SLOTS", "Tiling", "estimate", "find_mapping"]
 
 LATENCY = 80  # cycles from a LOAD to its first word in the array, roughly: memory, DMA, feeder, network
+PATCHES = 3  # heights of patches tried for each width: so many of the tallest and of the flattest
 CHUNK_OVERHEAD = 12  # cycles from a freed half to the first flit of the next chunk, and from its last flit to the first MAC
 SLOTS = 4  # passes whose results may wait for the memory bus
 FOLLOWED_BEST = 32  # best mappings whose cost is estimated in full
@@ -205,7 +206,7 @@ def _patches(shape, limit, y_groups, x_groups):
     for x in _pieces(shape.f, x_groups, limit):
         fitting = [y for y in ys if y.largest * x.largest <= limit]
         fitting.sort(key=lambda y: -y.largest)
-        for y in fitting[:3]:
+        for y in dict.fromkeys(fitting[:PATCHES] + fitting[-PATCHES:]):
             yield y, x
 
 

@@ -6,7 +6,7 @@ from rowcast.isa import PostSource, Space
 
 from .convolution import set_loops
 from .geometry import ceil_div
-from .vector import VectorError
+from .vector import VectorError, column_cycles, one_loop, parts, result_loops
 from .weave import at_once
 
 __all__ = ["ResizeJob", "Segment", "resize_steps", "segments"]
@@ -201,7 +201,7 @@ class _Lowering:
         else:
             out = free + (job.target.dram + first - free) % self.beat
         downs = segments([row - box.top for row in box.rows])
-        if self.pixel != self.words:  # the results' two loops are the words of a pixel and the pixels
+        if not one_loop(self.words, self.pixel, self.config.vector_words):  # two loops of results: turns and pixels
             downs = [row for down in downs for row in _rows(down)]
         acrosses = segments([column - box.left for column in box.columns])
         read = ("act", source, source + (box.height - 1) * pitch + box.width * self.words)
@@ -226,32 +226,34 @@ class _Lowering:
             )
 
     def pick(self, source, pitch, out, line, down, across, again, read, reads):
-        """One run: the rows of a Segment, each repeat of theirs by itself, and the columns of another."""
-        levels = [
-            (1, (0, 0, 0)),
-            (1, (0, 0, 0)),
-            (self.words, (1, 0, 0)),
-            (across.repeat, (0, 0, 0)),
-            (across.count, (across.step * self.words, 0, 0)),
-            (down.count, (down.step * pitch, 0, 0)),
-        ]
-        set_loops(self.b, levels, padded=False)
-        self.b.setting("ifmap", "IFMAP_SET", height=1, width=1, pad=0)
-        self.b.emit(
-            "IFMAP_RUN", reads=[read], buffer=source + down.first * pitch + across.first * self.words, y=0, x=0, vector=1
-        )
-        columns = across.count * across.repeat
+        """The rows of a Segment, each repeat of theirs by itself, and the columns of another: a run for each part."""
+        most, words, count, repeat = self.config.vector_words, self.words, across.count, across.repeat
+        columns = count * repeat
         start = out + (down.start + again) * line + across.start * self.pixel
-        end = start + (down.count - 1) * down.repeat * line + (columns - 1) * self.pixel + self.words
-        if self.pixel == self.words:  # a row of the result has no gaps
-            length = columns * self.words
-            loop = {"count_x": length, "step_x": 1, "count_y": down.count, "step_y": down.repeat * line - length + 1}
-        else:
-            loop = {"count_x": self.words, "step_x": 1, "count_y": columns, "step_y": self.pixel - self.words + 1}
-        if loop["count_y"] == 1:
-            loop["step_y"] = 0
-        self.b.setting("loop", "POST_LOOP", **loop)
-        self.b.emit("POST_RUN", reads=reads, writes=[("act", start, end)], source=PostSource.MAX, buffer=start)
+        end = start + (down.count - 1) * down.repeat * line + (columns - 1) * self.pixel + words
+        # Pixels that lie behind each other are like one of many words.
+        side = self.pixel == words and repeat == 1 and (across.step == 1 or count == 1)
+        if most > 1 and side and words * count <= _TURNS * most:
+            words, count, columns = words * count, 1, 1
+        for part in parts(words, columns * down.count, most, lambda size: column_cycles(self.config, size)):
+            levels = [
+                (1, (0, 0, 0)),
+                (1, (0, 0, 0)),
+                (part.turns, (part.words, 0, 0)),
+                (repeat, (0, 0, 0)),
+                (count, (across.step * words, 0, 0)),
+                (down.count, (down.step * pitch, 0, 0)),
+            ]
+            set_loops(self.b, levels, padded=False)
+            self.b.setting("ifmap", "IFMAP_SET", height=1, width=1, pad=0)
+            first = source + down.first * pitch + across.first * self.words + part.first
+            self.b.emit("IFMAP_RUN", reads=[read], buffer=first, y=0, x=0, vector=1)
+            loops = (part.turns, part.words), (columns, self.pixel), (down.count, down.repeat * line)
+            self.b.setting("loop", "POST_LOOP", **result_loops(*loops))
+            self.b.emit(
+                "POST_RUN", reads=reads, writes=[("act", start, end)], source=PostSource.MAX, buffer=start + part.first,
+                more_words=part.words - 1,
+            )  # fmt: skip
 
 
 def _rows(down):

@@ -5,6 +5,7 @@ in pieces of any size, which can stand between the passes of a convolution.
 """
 
 from dataclasses import dataclass, replace
+from math import ceil, gcd
 
 import numpy as np
 
@@ -14,7 +15,10 @@ from .convolution import Place, set_loops
 from .flow import Flow, Need
 from .geometry import ceil_div
 
-__all__ = ["PIECE", "VectorError", "VectorJob", "lower_vector", "vector_steps"]
+__all__ = [
+    "PIECE", "Part", "VectorError", "VectorJob", "column_cycles", "lower_vector", "one_loop", "parts", "result_loops",
+    "vector_steps",
+]  # fmt: skip
 
 PIECE = 2048  # cycles of a piece of work when nothing else is at work
 ALL = 1 << 40  # cycles: a whole box
@@ -26,6 +30,56 @@ _PIXELS = 65535  # turns of one loop of results
 
 class VectorError(ValueError):
     """An operation that the vector unit cannot do with this configuration."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one run does of each row of neighbouring words: from `first` on, `words` in each of its `turns`."""
+
+    first: int
+    turns: int
+    words: int
+
+
+def column_cycles(config, words):
+    """Cycles of the columns for a turn of so many words: a group takes them in one, and `lanes` cycles."""
+    columns = config.columns // config.vector_words * config.vector_words
+    return ceil_div(config.lanes << (words - 1).bit_length(), columns)
+
+
+def parts(words, rows, most, cycles):
+    """The Parts of rows of so many words: turns of equal size, or full turns and one run more for the rest.
+
+    Parameters
+    ----------
+    most : words of a turn.
+    cycles : function: cycles of a turn of so many words.
+    """
+    full, rest = divmod(words, most)
+    equal = [size for size in range(most, 0, -1) if words % size == 0 and words // size <= _TURNS]
+    best = min(equal, key=lambda size: words // size * cycles(size), default=0)
+    if full and rest:
+        split = rows * (full * cycles(most) + cycles(rest)) + RUN_OVERHEAD
+        if not best or split < rows * (words // best) * cycles(best):
+            return [Part(0, full, most), Part(full * most, 1, rest)]
+    return [Part(0, words // best, best)]
+
+
+def one_loop(words, pixel, most):
+    """Whether one loop of results goes over the turns of pixels, whatever their parts are."""
+    return words == pixel and (words % most == 0 or words < most)
+
+
+def result_loops(*levels):
+    """POST_LOOP fields of three loops (turns, distance), innermost first, two of which must be like one."""
+    for inner in (0, 1):
+        (turns, distance), (outer_turns, outer_distance) = levels[inner : inner + 2]
+        if turns == 1 or outer_turns == 1 or turns * distance == outer_distance:
+            one = turns * outer_turns, outer_distance if turns == 1 else distance
+            (count_x, step_x), (count_y, across) = (one, levels[2]) if inner == 0 else (levels[0], one)
+            step_y = across - (count_x - 1) * step_x if count_y > 1 else 0
+            return {"count_x": count_x, "step_x": step_x, "count_y": count_y, "step_y": step_y}
+    raise AssertionError(f"three loops of results: {levels}")
 
 
 @dataclass
@@ -144,11 +198,32 @@ class _Lowering:
         if max(job.f, job.words, *job.window) > _TURNS:
             raise VectorError(f"a tensor of {job.f} columns or {job.words} words a pixel: at most {_TURNS} are possible")
         self.rows, self.columns = self.box_size()
-        # A word takes a cycle of the feeder for each that is read, a column `lanes` cycles, and its share of the memory bus.
+        # Pixels that lie behind each other, in the input as in the result, are like one of many words: runs of them have
+        # all turns full but the last.
+        self.most = self.config.vector_words
+        inside = [
+            p == 0 and s == 1 and many - 1 + window <= size for p, s, many, window, size in
+            zip(job.pad, job.stride, (job.e, job.f), job.window, (job.h, job.w), strict=True)
+        ]  # fmt: skip
+        self.joined = self.most > 1 and self.whole and inside[1]  # pixels of a row
+        self.joined_rows = self.joined and inside[0]
+        # Words of the longest run.
+        self.longest = _TURNS * self.most if self.joined else _PIXELS
+        self.pixel_cycles = self.estimate()
+
+    def turn_cycles(self, words):
+        """Cycles of so many words: of the feeder for each turn that is read, of the columns, of the memory bus."""
         loaded = self.in_rows(self.rows) * self.in_columns(self.columns) / (self.rows * self.columns)
-        moved = len(self.moving) * loaded + (job.target.act is None)
-        bus = int(BUS_SHARE * moved / self.beat + 0.99)
-        self.word_cycles = max(self.reads, ceil_div(self.config.lanes, self.config.columns), bus)
+        moved = len(self.moving) * loaded + (self.job.target.act is None)
+        bus = int(BUS_SHARE * words * moved / self.beat + 0.99)
+        return max(self.reads, column_cycles(self.config, words), bus)
+
+    def estimate(self):
+        """Cycles of a pixel."""
+        if self.joined:
+            return self.job.words * self.turn_cycles(self.most) / self.most
+        runs = parts(self.job.words, self.rows * self.columns, self.most, self.turn_cycles)
+        return sum(part.turns * self.turn_cycles(part.words) for part in runs)
 
     # Boxes --------------------------------------------------------------------------------------------------------------
 
@@ -270,16 +345,24 @@ class _Lowering:
     def piece(self, box, done, cycles):
         """The part of a box behind `done` pixels that takes about so many cycles."""
         y, x = divmod(done, box.columns)
-        pixel = self.job.words * self.word_cycles
-        pixels = max(1, min((cycles - RUN_OVERHEAD) // pixel, _PIXELS // self.job.words))
+        longest = self.longest // self.job.words
+        pixels = max(1, min(int((cycles - RUN_OVERHEAD) // self.pixel_cycles), longest))
         if x or pixels < box.columns:
             # A row's last piece is not much smaller than the others.
             rest = box.columns - x
-            return _Box(box.n, box.y + y, box.x + x, 1, rest if pixels * 3 >= rest * 2 else min(pixels, rest))
+            columns = rest if pixels * 3 >= rest * 2 and rest <= longest else self.even(min(pixels, rest), self.job.words)
+            return _Box(box.n, box.y + y, box.x + x, 1, columns)
         rows = min(pixels // box.columns, box.rows - y)
-        if self.pixel != self.job.words and box.columns < self.job.f:
-            rows = 1  # the two loops of results are the words of a pixel and the pixels
+        if self.joined_rows:
+            rows = self.even(rows, box.columns * self.job.words) if rows < box.rows - y else rows
+        elif not self.joined and box.columns < self.job.f and not one_loop(self.job.words, self.pixel, self.most):
+            rows = 1  # the two loops of results are the turns of a pixel and the pixels
         return _Box(box.n, box.y + y, box.x, rows, box.columns)
+
+    def even(self, count, words):
+        """About so many, but rather as many as fill their last turn if they are joined."""
+        step = self.most // gcd(words, self.most) if self.joined else 1
+        return count // step * step or count
 
     # Operations -----------------------------------------------------------------------------------------------------------
 
@@ -340,22 +423,24 @@ class _Lowering:
         job = self.job
         starts, free = loaded
         reads, slot = self.settings()
-        self.feed(box, starts, piece)
         out, line = self.out(box, free)
         out += (piece.y - box.y) * line + (piece.x - box.x) * self.pixel
-        words = piece.columns * job.words
-        if self.pixel == job.words:
-            loop = {"count_x": words, "step_x": 1, "count_y": piece.rows, "step_y": line - words + 1}
-        else:
-            loop = {"count_x": job.words, "step_x": 1, "count_y": piece.rows * piece.columns, "step_y": self.pixel - job.words + 1}
-        if loop["count_y"] == 1:
-            loop["step_y"] = 0
-        self.b.setting("loop", "POST_LOOP", **loop)
         end = out + (piece.rows - 1) * line + (piece.columns - 1) * self.pixel + job.words
-        self.b.emit(
-            "POST_RUN", reads=reads, writes=[("act", out, end)], source=job.source, buffer=out, slot=slot, by_count=job.by_count,
-        )  # fmt: skip
-        return piece.rows * words * self.word_cycles + RUN_OVERHEAD
+        words, columns, rows = job.words, piece.columns, piece.rows
+        if self.joined and words * columns <= self.longest:
+            words, columns = words * columns, 1
+            if self.joined_rows and self.line(box) == line == words and words * rows <= self.longest:
+                words, rows = words * rows, 1
+        runs = parts(words, columns * rows, self.most, self.turn_cycles)
+        for part in runs:
+            self.feed(box, starts, piece, part, columns, rows)
+            loops = (part.turns, part.words), (columns, self.pixel), (rows, line)
+            self.b.setting("loop", "POST_LOOP", **result_loops(*loops))
+            self.b.emit(
+                "POST_RUN", reads=reads, writes=[("act", out, end)], source=job.source, buffer=out + part.first, slot=slot,
+                by_count=job.by_count, more_words=part.words - 1,
+            )  # fmt: skip
+        return ceil(piece.rows * piece.columns * self.pixel_cycles) + RUN_OVERHEAD * len(runs)
 
     def store(self, box, free):
         """The box's output to memory."""
@@ -369,8 +454,8 @@ class _Lowering:
         else:
             self.b.store(first, out, job.words, box.rows * box.columns, self.pitch, self.pixel)
 
-    def feed(self, box, starts, piece):
-        """The feeder's loops of one piece: the window innermost, then words, columns, rows."""
+    def feed(self, box, starts, piece, part, columns, rows):
+        """The feeder's loops of a part of a piece: the window innermost, then turns, columns, rows."""
         job = self.job
         top, bottom, left, right = self.span(box)
         line = starts[0][1]
@@ -385,7 +470,7 @@ class _Lowering:
             or (job.e - 1) * job.stride[0] + job.window[0] - job.pad[0] > job.h
             or (job.f - 1) * job.stride[1] + job.window[1] - job.pad[1] > job.w
         )  # fmt: skip
-        levels = [*inner, (job.words, (1, 0, 0)), (piece.columns, across), (piece.rows, down), (1, (0, 0, 0))]
+        levels = [*inner, (part.turns, (part.words, 0, 0)), (columns, across), (rows, down), (1, (0, 0, 0))]
         set_loops(self.b, levels, padded=padded)
         inside = (job.h, job.w) if padded else (1, 1)
         self.b.setting("ifmap", "IFMAP_SET", height=inside[0], width=inside[1], pad=0)
@@ -394,6 +479,6 @@ class _Lowering:
         self.b.emit(
             "IFMAP_RUN",
             reads=[("act", start, start + end) for start, _ in starts],
-            buffer=starts[0][0] + (row - top) * line + (column - left) * self.in_pixel,
+            buffer=starts[0][0] + (row - top) * line + (column - left) * self.in_pixel + part.first,
             y=row if padded else 0, x=column if padded else 0, vector=1,
         )  # fmt: skip

@@ -37,11 +37,12 @@ class Jobs:
 
     - LOAD, STORE: (rows as tuples of bursts in beats, items of parameters in a beat, space).
     - FILTER_RUN: (flits of a chunk, chunks).
-    - IFMAP_RUN: (turns of a chunk, chunks, False, reading) or, to the vector unit, (words of a window, windows, True,
+    - IFMAP_RUN: (turns of a chunk, chunks, False, reading) or, to the vector unit, (turns of a window, windows, True,
       reading), where reading is (share of turns that are no padding, `Banks.walk`).
     - COMPUTE_RUN: (MACs of a dot product, pixels, chunks, first, last).
     - POST_RUN: (0, psums of a column, words to write, `drain_time` if there are several writers, cycles that LOAD
-      loses for each word), or (source, windows, words from one result to the next, None).
+      loses for each word), or (source, windows, words from one result to the next, None, words of a result, groups of
+      columns that take turns).
     - MARK: (layer,).
 
     Parameters
@@ -173,8 +174,10 @@ class Jobs:
     def _post_run(self, fields, index):
         words = self._post_words
         if fields["source"] != isa.PostSource.DRAIN:
-            self.counts.post_run(index, 0, words)
-            return fields["source"], words, self._post_step, None
+            made = fields["more_words"] + 1
+            self.counts.post_run(index, 0, words * made)
+            most, group = self.config.vector_words, 1 << fields["more_words"].bit_length()
+            return fields["source"], words, self._post_step, None, made, self.config.columns // most * most // group
         rows = self._places[: fields["rows"]]
         psums = words * len(rows) * self.config.lanes
         made = words * sum(len(row) - row.count(None) for row in rows)

@@ -100,20 +100,23 @@ def post_unit(m):
                 yield
             stalls, before = 0, -1
             ahead = Ahead(m, Unit.POST, jobs[number], take) if number < len(jobs) else None
+            made, groups = job.work[4:]
             window, _, _, reading = m.vector_jobs[vectors].work
-            demand, pace = min(1, window * columns / lanes), max(window, lanes / columns)
-            lost, early = m.jobs.banks.post_and_load(pace, ((0, 0),), words)
+            demand, pace = min(1, window * groups / lanes), max(window, lanes / groups)
+            # A group's words are written one after the other.
+            lost, early = m.jobs.banks.post_and_load(pace, [(i, i) for i in range(made)], words)
+            lost, early = lost * made, early / made  # of a result
             begun = max(take + FIRST_DRAIN, m.vector_starts[vectors] + VECTOR_WORD)
             written = begun + window + lanes + WORD + int(early * pace)
             m.post_writes.open(written, written + (count - early) * pace, lost / pace)
             while stalls != before:
-                issue, last = _vector(m, vectors, take, count, stalls)
+                issue, last = _vector(m, vectors, take, count, groups, stalls)
                 yield from settled(m, Unit.POST, last, ahead)
                 before, stalls = stalls, m.stalls(m.vector_starts[vectors], issue, reading, demand)
-            m.post_writes.close(last + lanes + WORD, (count - early) * lost)
+            m.post_writes.close(last + lanes + WORD + made - 1, (count - early) * lost)
             m.vector_ends.append(issue)
             m.wake |= 1 << Unit.IFMAP
-            complete_before, complete = complete, last + lanes + WORD
+            complete_before, complete = complete, last + lanes + WORD + made - 1
             ends = arrived = last
             vectors += 1
             was_drain = False
@@ -165,16 +168,16 @@ def post_unit(m):
     yield from finish(m, Unit.POST)
 
 
-def _vector(m, number, accepted, windows, stalls):
+def _vector(m, number, accepted, windows, groups, stalls):
     """Last read of IFMAP, which is held up for `stalls` cycles, and the cycle in which the last result is taken."""
-    lanes, columns = m.config.lanes, m.config.columns
+    lanes = m.config.lanes
     window = m.vector_jobs[number].work[0]
     start = m.vector_starts[number]
     word = max(start + VECTOR_WORD, accepted + FIRST_DRAIN)
     taken = word + window * windows - 1 + stalls
-    if columns * window < lanes:
-        # Columns take turns, and each needs `lanes` cycles for a result.
-        turns, more = divmod(windows - 1, columns)
+    if groups * window < lanes:
+        # Groups of columns take turns, and each needs `lanes` cycles for a result.
+        turns, more = divmod(windows - 1, groups)
         taken = max(taken, word + turns * lanes + (more + 1) * window - 1 + stalls)
     waits = taken - start - window * windows - stalls + 1 > VECTOR_WORD
     issue = max(taken - SLOTS + 1 if waits else taken - VECTOR_WORD, start + min(SLOTS, window * windows) - 1)
