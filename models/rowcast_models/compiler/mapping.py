@@ -443,12 +443,13 @@ def _ramps(shape, mapping):
 
 
 @lru_cache(maxsize=1 << 12)
-def find_mapping(shape, config, *, room, memory=None, input_resident=False, output_resident=False):
+def find_mapping(shape, config, *, room, memory=None, input_resident=False, output_resident=False, images=True):
     """The cheapest mapping and tiling of a convolution.
 
     Parameters
     ----------
     room : words of activation memory that the layer may use beside resident tensors.
+    images : whether PEs may work on several images at a time: then none is complete long before the others.
 
     Returns
     -------
@@ -473,7 +474,7 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
     def tiled(mappings):
         return [(mapping, tiling) for mapping in mappings for tiling in plan_tilings(shape, mapping, config, room, **resident)]
 
-    mappings = list(candidates(shape, config))
+    mappings = [mapping for mapping in candidates(shape, config) if images or mapping.images == 1]
     fits = bool(mappings)
     found = ranked([entry[1:3] for entry in ranked(tiled(mappings), False)[:FOLLOWED_BEST]], True)
     found += ranked(tiled([ramped for _, mapping, *_ in found[:RAMPED] for ramped in _ramps(shape, mapping)]), True)
