@@ -248,7 +248,7 @@ def test_tokens_that_a_deep_queue_holds_are_refused():
 
 
 def test_too_large_a_layer_is_named():
-    node = single(np.random.default_rng(0), (1, 64, 200, 64), filters=8, kernel=(3, 3))
+    node = single(np.random.default_rng(0), (1, 16, 20, 400), filters=8, kernel=(3, 3))
     with pytest.raises(CompileError, match="node 'conv': 3x3 convolution .*act_words"):
         compile_graph(node, BASE.replace(act_words=256))
 

@@ -48,7 +48,7 @@ def choose(monkeypatch, rng, wanted):
     """Let the compiler take a random one of the mappings and tilings that are `wanted`, or of all if there is none."""
     taken = []
 
-    def find(shape, config, *, room, memory=None, images=True, **resident):
+    def find(shape, config, *, room, memory=None, images=True, vector=0, **resident):
         found = [
             (mapping, tiling) for mapping in mapper.candidates(shape, config)
             for tiling in mapper.plan_tilings(shape, mapping, config, room, **resident)

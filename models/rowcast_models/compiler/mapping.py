@@ -22,7 +22,8 @@ CHUNK_OVERHEAD = 12  # cycles from a freed half to the first flit of the next ch
 SLOTS = 4  # passes whose results may wait for the memory bus
 FOLLOWED_BEST = 32  # best mappings whose cost is estimated in full
 RAMPED = 12  # best mappings that are also tried with smaller first and last passes
-CROWDED = 2.0  # the memory bus is not a layer's own: what it moves is weighed so much more
+CROWDED = 1.3  # the memory bus is not a layer's own: what it moves is weighed so much more
+MEETING = 4  # exponent: how little what takes half as long as the longest matters
 FOLLOWED = 256  # passes of a layer up to which the estimate follows each of them
 END = 60  # cycles from the last psum to the interrupt, without memory's latency
 SHORT_BURST = 3  # beats' time that the shortest write burst takes
@@ -114,12 +115,14 @@ class Tiling:
 
 @dataclass(frozen=True)
 class Cost:
-    """Estimated cycles: of the array's passes, of the memory bus, of start and end; and words moved."""
+    """Estimated cycles: of the array's passes, of the memory bus, of start and end; words moved; cycles of feeder and drains."""
 
     array: int
     memory: int
     edges: int
     words: int
+    feeder: int = 0
+    drains: int = 0
 
     @property
     def cycles(self):
@@ -327,11 +330,14 @@ def pass_cycles(shape, mapping, config, rows, columns):
 def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_resident, follow=True):
     """The cost of a mapping; with `follow`, that of a layer with few passes is estimated pass by pass."""
     rounds, turns = num_rounds(shape, mapping), shape.n // mapping.images
-    array = 0
+    array = feeder = drains = 0
     for rows, down in mapping.y.patches.items():
         for columns, across in mapping.x.patches.items():
-            cycles = max(pass_cycles(shape, mapping, config, rows, columns))
-            array += (cycles + PASS_OVERHEAD) * down * across * rounds * turns
+            cycles = pass_cycles(shape, mapping, config, rows, columns)
+            times = down * across * rounds * turns
+            array += (max(cycles) + PASS_OVERHEAD) * times
+            feeder += cycles[2] * times
+            drains += cycles[3] * times
     array += _changes(mapping) * config.num_pes * rounds * turns
     tiles = ceil_div(len(mapping.y.spans), tiling.rows) * ceil_div(len(mapping.x.spans), tiling.columns) * turns
     if tiling.buffers == 1:  # the array waits for each tile
@@ -362,10 +368,10 @@ def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_r
     start = memory.latency + LATENCY + ceil_div(first_tile + first_filters, beats) + fill
     if follow and passes * rounds <= FOLLOWED and tiling.buffers > 1:
         cycles = _follow(shape, mapping, tiling, config, memory, input_resident=input_resident, row=writes)
-        return Cost(cycles, ceil_div(bus, beats), 0, reads + writes)
+        return Cost(cycles, ceil_div(bus, beats), 0, reads + writes, feeder, drains)
     last = pass_cycles(shape, mapping, config, mapping.y.spans[-1].patch, mapping.x.spans[-1].patch)
     end = last[3] + memory.latency
-    return Cost(array, ceil_div(bus, beats), start + end, reads + writes)
+    return Cost(array, ceil_div(bus, beats), start + end, reads + writes, feeder, drains)
 
 
 def _follow(shape, mapping, tiling, config, memory, *, input_resident, row):
@@ -442,14 +448,20 @@ def _ramps(shape, mapping):
             yield replace(mapping, **{name: ramped})
 
 
+def _together(*cycles):
+    """Cycles of what goes on at the same time: the longest, and more if others are nearly as long, as they get in its way."""
+    return sum(float(each) ** MEETING for each in cycles) ** (1 / MEETING)
+
+
 @lru_cache(maxsize=1 << 12)
-def find_mapping(shape, config, *, room, memory=None, input_resident=False, output_resident=False, images=True):
+def find_mapping(shape, config, *, room, memory=None, input_resident=False, output_resident=False, images=True, vector=0):
     """The cheapest mapping and tiling of a convolution.
 
     Parameters
     ----------
     room : words of activation memory that the layer may use beside resident tensors.
     images : whether PEs may work on several images at a time: then none is complete long before the others.
+    vector : cycles of the vector unit's work that could be done at the same time.
 
     Returns
     -------
@@ -465,7 +477,9 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
 
     def price(mapping, tiling, follow):
         cost = estimate(shape, mapping, tiling, config, memory, **resident, follow=follow)
-        cycles = max(cost.array, CROWDED * cost.memory) + cost.edges + memory.price * cost.memory
+        # The feeder and the post-processors also work for the vector unit.
+        shared = (cost.feeder + vector, cost.drains + vector) if vector else ()
+        cycles = _together(cost.array, CROWDED * cost.memory, *shared) + cost.edges + memory.price * cost.memory
         return (cycles, cost.words), mapping, tiling, cost
 
     def ranked(choices, follow):

@@ -39,6 +39,7 @@ MAX_SELECTION = 1 << 24  # weights of 0 and 1 that move the elements of a tensor
 MAX_WINDOW = 1 << 14  # pixels of which the vector unit makes exact sums
 BYPASS = PostSettings(PostMode.BYPASS, 0, -128, 127)  # bytes as they are
 AHEAD = 12  # nodes: how far behind the first one that has to wait others may begin
+WORD_CYCLES = 3  # of a word of a table, a sum or an addition, with its share of the memory bus
 WORSE = 1.06  # a node of the array rather waits for others to end than take so much longer
 ARRAY = (g.ChannelSum, g.Conv, g.FullyConnected)
 LIGHT = (g.ChannelSum,)
@@ -405,11 +406,13 @@ class _Compiler(Placement):
             It does not fit, or would be much faster if nodes that are at work now had ended.
         """
 
+        vector = self.vector_work(node)
+
         def mapping(size):
             return find_mapping(
                 shape, self.config, room=size, memory=self.memory,
                 input_resident=source.place.act is not None, output_resident=place.act is not None,
-                images=not any(isinstance(other, VECTOR + LIGHT) for other in self.graph.consumers(node.output)),
+                images=not any(isinstance(other, VECTOR + LIGHT) for other in self.graph.consumers(node.output)), vector=vector,
             )  # fmt: skip
 
         claims, self.claims = self.claims, {}
@@ -427,6 +430,19 @@ class _Compiler(Placement):
         if found[2].cycles > WORSE * least and claims:
             raise MappingError("other nodes take the room that it needs to be fast")
         return given, found
+
+    def vector_work(self, node):
+        """Cycles, roughly, of the vector unit's and the light work that can be done while a node of the array is at work."""
+        made, cycles = {node.output}, 0
+        for other in itertools.islice(self.left.values(), AHEAD):
+            if isinstance(other, VECTOR + LIGHT) and made & set(other.inputs) and all(
+                name in made or name in self.begun for name in other.inputs
+            ):  # fmt: skip
+                made.add(other.output)
+                words = self.words(nhwc(self.graph.tensors[other.output].shape))
+                reads = math.prod(other.window) if isinstance(other, g.MaxPool | g.AveragePool) else WORD_CYCLES
+                cycles += words * reads // self.config.vector_words
+        return cycles
 
     def through_home(self, node, post):
         """The settings of a node whose result goes into a concatenation in another scale: its table is the last."""
