@@ -94,7 +94,7 @@ def test_bench(base, tmp_path):
     timing = Timing(latency=30, bytes_per_cycle=8, duplex="half")
     graph = random_convolution(np.random.default_rng(4))
     found = measure("a net", graph, preset("base"), model=base, timing=timing, trace=tmp_path)
-    assert not found.unequal
+    assert not found.whole.unequal
     assert found.whole.within(0.01)
     assert len(found.layers) == 1
     events = json.loads((tmp_path / "a-net.json").read_text())["traceEvents"]

@@ -63,7 +63,7 @@ class ConvJob:
 
 def convolution_room(tiling):
     """Words of activation memory that a layer of this tiling makes use of."""
-    return 2 * tiling.tile_words + SLOTS * tiling.slot_words
+    return tiling.buffers * tiling.tile_words + SLOTS * tiling.slot_words
 
 
 def convolution_steps(builder, job):
@@ -82,7 +82,8 @@ class _Lowering:
         self.streams, self.key = {}, object()
         base, size = job.room
         tile = job.tiling.tile_words
-        self.tiles = [base, base + tile if size >= 2 * tile + SLOTS * job.tiling.slot_words else base]
+        both = job.tiling.buffers == 2 and size >= 2 * tile + SLOTS * job.tiling.slot_words
+        self.tiles = [base, base + tile if both else base]
         top = base + size
         self.slots = [top - (i + 1) * job.tiling.slot_words for i in range(SLOTS)]
         self.passes = 0
@@ -102,7 +103,7 @@ class _Lowering:
         ys, xs = self.map.y.spans, self.map.x.spans
         return [
             (n, ys[i : i + rows], xs[k : k + columns])
-            for n in range(self.shape.n)
+            for n in range(0, self.shape.n, self.map.images)
             for i in range(0, len(ys), rows)
             for k in range(0, len(xs), columns)
         ]
@@ -116,7 +117,7 @@ class _Lowering:
         spent = 0
         for i, tile in enumerate(tiles):
             visits = [(u0, m0, y, x) for u0, m0 in rounds for y in tile.ys for x in tile.xs]
-            following = tiles[i + 1] if i + 1 < len(tiles) else None
+            following = tiles[i + 1] if i + 1 < len(tiles) and self.job.tiling.buffers == 2 else None
             spread = max(1, len(visits) // 2)
             for at, (u0, m0, y, x) in enumerate(visits):
                 yield Need((self.need(tile, y, x),), spent)
@@ -133,10 +134,11 @@ class _Lowering:
     def need(self, tile, y, x):
         """Pixels of the input, from its first, that a pass reads."""
         shape = self.shape
+        last = tile.n + self.map.images - 1
         if tile.axis:
-            pixels = tile.n * shape.w + band(shape, (x,), 1)[1]
+            pixels = last * shape.w + band(shape, (x,), 1)[1]
         else:
-            pixels = (tile.n * shape.h + band(shape, (y,), 0)[1]) * shape.w
+            pixels = (last * shape.h + band(shape, (y,), 0)[1]) * shape.w
         return ceil_div(pixels * self.job.pixels, shape.n * shape.h * shape.w)
 
     def made(self, tile, y, x):
@@ -147,7 +149,9 @@ class _Lowering:
         elif x != self.map.x.spans[-1] or len(tile.xs) < len(self.map.x.spans) and y != tile.ys[-1]:
             return 0
         else:
-            pixels = (tile.n * shape.e + y.start + y.size) * shape.f
+            rows = y.start + y.size
+            images = tile.n + (self.map.images - 1) * (rows == shape.e)  # those before the last are complete with it
+            pixels = (images * shape.e + rows) * shape.f
         return pixels * self.job.made // (shape.n * shape.e * shape.f)
 
     def tile(self, index, n, ys, xs):
@@ -180,9 +184,9 @@ class _Lowering:
                 self.b.setting(("pe", i, j), "IFMAP_ID", row=i, column=j, row_id=gr, column_id=gc)
 
     def group_steps(self, y, x):
-        """For rows and columns of the array: how far (ofmap rows, ofmap columns, units) the next group is."""
+        """For rows and columns of the array: how far (ofmap rows, ofmap columns, units, images) the next group is."""
         m = self.map
-        unit = {"y": (y.step, 0, 0), "x": (0, x.step, 0), "g": (0, 0, 1)}
+        unit = {"y": (y.step, 0, 0, 0), "x": (0, x.step, 0, 0), "g": (0, 0, 1, 0), "n": (0, 0, 0, 1)}
         column = unit[m.column_kind]
         scale = m.column_groups if m.row_kind == m.column_kind else 1
         row = tuple(scale * value for value in unit[m.row_kind])
@@ -250,7 +254,8 @@ class _Lowering:
             return (dy * pitch + dx * pixel + words, dy, dx)
 
         def group(step):
-            return point(step[0] * shape.stride[0], step[1] * shape.stride[1], step[2] * shape.in_words)
+            words = step[2] * shape.in_words + step[3] * tile.image
+            return point(step[0] * shape.stride[0], step[1] * shape.stride[1], words)
 
         levels = [
             (flits, (noc, 0, 0)),
@@ -263,13 +268,13 @@ class _Lowering:
         set_loops(self.b, levels, padded=shape.padded)
         inside = (shape.h, shape.w) if shape.padded else (1, 1)
         self.b.setting("ifmap", "IFMAP_SET", height=inside[0], width=inside[1], pad=self.job.pad & 0xFF)
-        read = tile.interval(
+        reads = tile.intervals(
             top, height + (self.map.groups("y") - 1) * y.step * shape.stride[0],
             left, width + (self.map.groups("x") - 1) * x.step * shape.stride[1],
         )  # fmt: skip
         self.b.emit(
             "IFMAP_RUN",
-            reads=[read],
+            reads=reads,
             buffer=tile.at(top, left, u0 * shape.in_words + chunk.c0),
             y=top if shape.padded else 0,
             x=left if shape.padded else 0,
@@ -377,6 +382,7 @@ class _Lowering:
             line, unit = shape.f * pixel, shape.out_words
             base = self.job.target.act + ((tile.n * shape.e + y.start) * shape.f + x.start) * pixel
             base += u0 * shape.out_words + m0
+            image = shape.e * line
         else:
             unit = groups
             first = ((tile.n * shape.e + y.start) * shape.f + x.start) * pixel + u0 * shape.out_words + m0
@@ -384,7 +390,8 @@ class _Lowering:
             line = self.same_place(x.size * pixel, shape.f * shape.out_pitch)
             start = self.slots[self.passes % SLOTS]
             base = start + (self.job.target.dram + first - start) % self.beat
-        used = self.set_targets(u0, m0, y, x, pixel, line, unit)
+            image = self.same_place(y.size * line, shape.e * shape.f * shape.out_pitch)
+        used = self.set_targets(u0, m0, y, x, pixel, line, unit, image)
         resident = self.b.post_set(self.job.post)
         self.b.setting(
             "loop", "POST_LOOP", count_x=x.patch, step_x=pixel if x.patch > 1 else 0, count_y=y.patch,
@@ -393,7 +400,8 @@ class _Lowering:
         end = base + (y.size - 1) * line + (x.size - 1) * pixel + (m.units - 1) * unit + groups
         slots = slots_of(m)
         self.b.emit(
-            "POST_RUN", reads=[self.b.parameter_interval(slot, slots), *resident], writes=[("act", base, end)],
+            "POST_RUN", reads=[self.b.parameter_interval(slot, slots), *resident],
+            writes=[("act", base + i * image, end + i * image) for i in range(m.images)],
             source=0, buffer=base, slot=slot, rows=used,
         )  # fmt: skip
         self.passes += 1
@@ -402,7 +410,9 @@ class _Lowering:
             return None
 
         def store():
-            self.store(base, first, pixel, line, unit, groups, y, x)
+            for i in range(m.images):
+                image_first = first + i * shape.e * shape.f * shape.out_pitch
+                self.store(base + i * image, image_first, pixel, line, unit, groups, y, x)
             self.job.flow.made(made)
 
         return store
@@ -411,7 +421,7 @@ class _Lowering:
         """The smallest pitch of at least `words` that keeps a row's place in a beat."""
         return words + (like - words) % self.beat
 
-    def set_targets(self, u0, m0, y, x, pixel, line, unit):
+    def set_targets(self, u0, m0, y, x, pixel, line, unit, image):
         """POST_PE of every PE; returns the rows of the array to drain."""
         m, used = self.map, 0
         row_step, column_step = self.group_steps(y, x)
@@ -422,11 +432,12 @@ class _Lowering:
                 which = self.unit_of(gr, gc)
                 dy = gr * row_step[0] + gc * column_step[0]
                 dx = gr * row_step[1] + gc * column_step[1]
+                which_image = gr * row_step[3] + gc * column_step[3]
                 spare = i >= m.rows_used or j >= m.column_filters * m.column_groups
                 valid = not spare and m0 + mine < self.shape.out_words
                 if valid:
                     used = max(used, i + 1)
-                    offset = dy * line + dx * pixel + which * unit + mine
+                    offset = dy * line + dx * pixel + which * unit + which_image * image + mine
                     fields = {"valid": 1, "offset": offset, "slot": which * m.filters + mine}
                 else:
                     fields = {"valid": 0}
@@ -463,7 +474,8 @@ class _Tile:
         if job.source.act is not None:
             self.top, self.left, self.right = 0, 0, shape.w
             self.pitch = shape.w * self.pixel
-            self.base = job.source.act + n * shape.h * self.pitch
+            self.image = shape.h * self.pitch
+            self.base = job.source.act + n * self.image
             self.start = self.loaded = self.end = (shape.h, shape.w)[self.axis]
             return
         (self.top, bottom), (self.left, self.right) = band(shape, ys, 0), band(shape, xs, 1)
@@ -472,17 +484,20 @@ class _Tile:
         self.base = base + (self.dram - base) % lowering.beat
         self.loaded, self.end = ((self.top, bottom), (self.left, self.right))[self.axis]
         self.start = self.loaded
+        self.image = lowering.same_place(max(1, bottom - self.top) * self.pitch, shape.h * shape.w * self.pixel)
 
     def at(self, y, x, word):
         """Word address of a pixel's word."""
         return self.base + (y - self.top) * self.pitch + (x - self.left) * self.pixel + word
 
-    def interval(self, top, height, left, width):
-        """The words of these rows, or in a single row of these columns, as far as they are inside the tile."""
+    def intervals(self, top, height, left, width):
+        """The words of these rows, or in a single row of these columns, as far as they are inside the tile, by image."""
         if self.axis:
-            return ("act", self.at(0, max(left, self.left), 0), self.at(0, min(left + width, self.right), 0))
-        low, high = max(top, self.top), min(top + height, self.end)
-        return ("act", self.at(low, self.left, 0), self.at(high - 1, self.right, 0))
+            first, end = self.at(0, max(left, self.left), 0), self.at(0, min(left + width, self.right), 0)
+        else:
+            first = self.at(max(top, self.top), self.left, 0)
+            end = self.at(min(top + height, self.end) - 1, self.right, 0)
+        return [("act", first + i * self.image, end + i * self.image) for i in range(self.low_.map.images)]
 
     def load_lines(self, until):
         """Load ifmap rows (columns of a single row) up to `until`, if they are not there yet."""
@@ -495,9 +510,11 @@ class _Tile:
         else:
             words, rows = (self.right - self.left) * self.pixel, count
             dram_step, step = shape.w * self.pixel, self.pitch
-        self.low_.b.load(
-            Space.ACT, self.dram + done * dram_step, self.base + done * step, words, rows, dram_step, step
-        )  # fmt: skip
+        for i in range(self.low_.map.images):
+            self.low_.b.load(
+                Space.ACT, self.dram + i * shape.h * shape.w * self.pixel + done * dram_step,
+                self.base + i * self.image + done * step, words, rows, dram_step, step,
+            )  # fmt: skip
         self.loaded = until
 
     def there(self):
@@ -506,7 +523,8 @@ class _Tile:
         if ready == COMPLETE:
             return ready
         ready = ready * (shape.n * shape.h * shape.w) // self.low_.job.pixels
-        return ready - self.n * shape.w if self.axis else ready // shape.w - self.n * shape.h
+        last = self.n + self.low_.map.images - 1
+        return ready - last * shape.w if self.axis else ready // shape.w - last * shape.h
 
     @property
     def complete(self):

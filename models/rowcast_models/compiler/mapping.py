@@ -2,8 +2,8 @@
 
 A mapping is a choice of tags.  Rows of the array are split into `row_filters` x `row_groups`, columns likewise: PE (i, j) takes
 filter group (i % row_filters, j % column_filters), and pixel or unit group (i // row_filters, j // column_filters).
-A `kind` says what the groups of that side are: patches along y, patches along x, or units ("g": channel groups, and
-channel words of a depthwise layer).
+A `kind` says what the groups of that side are: patches along y, patches along x, images ("n"), or units ("g": channel
+groups, and channel words of a depthwise layer).
 """
 
 from bisect import bisect_right
@@ -17,11 +17,12 @@ from .geometry import ceil_div, cut_axis, plan_chunks, ramped_axis, window
 __all__ = ["Cost", "Mapping", "MappingError", "Memory", "SLOTS", "Tiling", "estimate", "find_mapping"]
 
 LATENCY = 80  # cycles from a LOAD to its first word in the array, roughly: memory, DMA, feeder, network
+PATCHES = 3  # heights of patches tried for each width: so many of the tallest and of the flattest
 CHUNK_OVERHEAD = 12  # cycles from a freed half to the first flit of the next chunk, and from its last flit to the first MAC
 SLOTS = 4  # passes whose results may wait for the memory bus
 FOLLOWED_BEST = 32  # best mappings whose cost is estimated in full
 RAMPED = 12  # best mappings that are also tried with smaller first and last passes
-BUS_PRICE = 0.1  # cycles that a cycle of the memory bus is worth, when others take more
+CROWDED = 2.0  # the memory bus is not a layer's own: what it moves is weighed so much more
 FOLLOWED = 256  # passes of a layer up to which the estimate follows each of them
 END = 60  # cycles from the last psum to the interrupt, without memory's latency
 SHORT_BURST = 3  # beats' time that the shortest write burst takes
@@ -36,11 +37,13 @@ class MappingError(ValueError):
 class Memory:
     """The memory that the mapper plans for: words a beat moves are the configuration's; this is what stands behind.
 
-    `duplex`: reads and writes each have the whole bandwidth.
+    `duplex`: reads and writes each have the whole bandwidth.  `price`: cycles of the array that a cycle of the memory's bus
+    is worth: mappings that move less are taken even if they are a little slower.
     """
 
     latency: int = 30
     duplex: bool = False
+    price: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,11 @@ class Mapping:
         return (self.row_groups if self.row_kind == "g" else 1) * (self.column_groups if self.column_kind == "g" else 1)
 
     @property
+    def images(self):
+        """Images in a pass."""
+        return self.groups("n")
+
+    @property
     def rows_used(self):
         """Rows of the array that hold results."""
         return self.row_filters * self.row_groups
@@ -93,6 +101,7 @@ class Tiling:
     """How the layer visits memory: input tiles of `rows` x `columns` spans, and whether filters of a round stay.
 
     `resident`: "layer" (all filters loaded once), "round" (a round's filters serve all passes of a tile), "pass".
+    `buffers`: 2 if the next tile is loaded while one is at work, 1 if each waits for the one before to be done with.
     """
 
     rows: int
@@ -100,6 +109,7 @@ class Tiling:
     resident: str
     tile_words: int
     slot_words: int
+    buffers: int = 2
 
 
 @dataclass(frozen=True)
@@ -129,9 +139,9 @@ def _sides(size, shape, *, spare):
         if groups == 1:
             yield filters, 1, "x"
             continue
-        for kind in ("y", "x", "g"):
-            count = {"y": shape.e, "x": shape.f, "g": shape.units}[kind]
-            if count >= groups:
+        for kind in ("y", "x", "g", "n"):
+            count = {"y": shape.e, "x": shape.f, "g": shape.units, "n": shape.n}[kind]
+            if count >= groups and (kind != "n" or count % groups == 0):
                 yield filters, groups, kind
         if shape.f < groups and shape.e < groups and shape.units < groups:
             count = max(shape.f, shape.e, shape.units)
@@ -164,6 +174,8 @@ def _candidates(shape, config, *, spare):
                 continue
             if row[0] * column[0] * units * config.lanes > config.param_channels:
                 continue
+            if shape.n % ((row[1] if row[2] == "n" else 1) * (column[1] if column[2] == "n" else 1)):
+                continue
             for y, x in _patches(shape, limit, y_groups, x_groups):
                 key = (row, column, y, x)
                 if key in seen:
@@ -194,7 +206,7 @@ def _patches(shape, limit, y_groups, x_groups):
     for x in _pieces(shape.f, x_groups, limit):
         fitting = [y for y in ys if y.largest * x.largest <= limit]
         fitting.sort(key=lambda y: -y.largest)
-        for y in fitting[:3]:
+        for y in dict.fromkeys(fitting[:PATCHES] + fitting[-PATCHES:]):
             yield y, x
 
 
@@ -223,7 +235,8 @@ def _tile_words(shape, mapping, rows, columns, config):
     """Words of the largest input tile of rows x columns spans."""
     height, width = _extent(shape, mapping.y, 0, rows), _extent(shape, mapping.x, 1, columns)
     # A row's pitch keeps the row's place in a beat, and so may be up to a beat longer.
-    return height * (width * shape.in_pitch + (config.dram_words - 1)) + config.dram_words
+    image = height * (width * shape.in_pitch + (config.dram_words - 1)) + config.dram_words
+    return image * mapping.images + (mapping.images > 1) * mapping.images * config.dram_words
 
 
 def slot_words(shape, mapping, config):
@@ -232,7 +245,7 @@ def slot_words(shape, mapping, config):
     height = max(s.size for s in mapping.y.spans)
     width = max(s.size for s in mapping.x.spans)
     pixel = min(mapping.filters, shape.out_words) * min(mapping.units, shape.units) + align
-    return height * (width * pixel + align) + config.dram_words
+    return (height * (width * pixel + align) + config.dram_words) * mapping.images
 
 
 def filter_words(shape, mapping, config):
@@ -242,8 +255,17 @@ def filter_words(shape, mapping, config):
     return sum(ceil_div(c.macs(shape), noc) * noc for c in mapping.chunks) * groups
 
 
-def plan_tiling(shape, mapping, config, room, *, input_resident, output_resident):
-    """The tiling that moves the fewest words in `room` words of activation memory, or None."""
+def plan_tilings(shape, mapping, config, room, *, input_resident, output_resident):
+    """The tilings worth trying in `room` words of activation memory: the largest tiles with two buffers and with one."""
+    found = [
+        plan_tiling(shape, mapping, config, room, buffers, input_resident=input_resident, output_resident=output_resident)
+        for buffers in (2, 1)
+    ]  # fmt: skip
+    return [tiling for tiling in dict.fromkeys(found) if tiling is not None]
+
+
+def plan_tiling(shape, mapping, config, room, buffers, *, input_resident, output_resident):
+    """The tiling with the largest tiles in `room` words of activation memory, or None."""
     slot = 0 if output_resident else slot_words(shape, mapping, config)
     room -= SLOTS * slot
     all_rows, all_columns = len(mapping.y.spans), len(mapping.x.spans)
@@ -252,12 +274,13 @@ def plan_tiling(shape, mapping, config, room, *, input_resident, output_resident
     else:
         rows, columns = all_rows, all_columns
         words = _tile_words(shape, mapping, rows, columns, config)
-        if words > room or shape.n > 1 and 2 * words > room:
+        if words > room or shape.n > mapping.images and buffers * words > room:
             found = None
             for columns in range(all_columns, 0, -1):
                 rows = bisect_right(
-                    range(1, all_rows + 1), room, key=lambda rows: 2 * _tile_words(shape, mapping, rows, columns, config)
-                )
+                    range(1, all_rows + 1), room,
+                    key=lambda rows: buffers * _tile_words(shape, mapping, rows, columns, config),
+                )  # fmt: skip
                 if rows:
                     found = (rows, columns, _tile_words(shape, mapping, rows, columns, config))
                     break
@@ -274,7 +297,9 @@ def plan_tiling(shape, mapping, config, room, *, input_resident, output_resident
         resident = "round"
     else:
         resident = "pass"
-    return Tiling(rows, columns, resident, words, slot)
+    if rows == all_rows and columns == all_columns and shape.n == mapping.images:
+        buffers = 2  # a single tile
+    return Tiling(rows, columns, resident, words, slot, buffers)
 
 
 def num_rounds(shape, mapping):
@@ -301,17 +326,19 @@ def pass_cycles(shape, mapping, config, rows, columns):
 
 def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_resident, follow=True):
     """The cost of a mapping; with `follow`, that of a layer with few passes is estimated pass by pass."""
-    rounds = num_rounds(shape, mapping)
+    rounds, turns = num_rounds(shape, mapping), shape.n // mapping.images
     array = 0
     for rows, down in mapping.y.patches.items():
         for columns, across in mapping.x.patches.items():
             cycles = max(pass_cycles(shape, mapping, config, rows, columns))
-            array += (cycles + PASS_OVERHEAD) * down * across * rounds * shape.n
-    array += _changes(mapping) * config.num_pes * rounds * shape.n
-    passes = len(mapping.y.spans) * len(mapping.x.spans) * shape.n
-    instructions = passes * (5 + 2 * len(mapping.chunks)) + _changes(mapping) * shape.n * (8 + config.num_pes)
+            array += (cycles + PASS_OVERHEAD) * down * across * rounds * turns
+    array += _changes(mapping) * config.num_pes * rounds * turns
+    tiles = ceil_div(len(mapping.y.spans), tiling.rows) * ceil_div(len(mapping.x.spans), tiling.columns) * turns
+    if tiling.buffers == 1:  # the array waits for each tile
+        array += tiles * (ceil_div(tiling.tile_words, config.dram_words) + memory.latency + LATENCY)
+    passes = len(mapping.y.spans) * len(mapping.x.spans) * turns
+    instructions = passes * (5 + 2 * len(mapping.chunks)) + _changes(mapping) * turns * (8 + config.num_pes)
     instructions *= rounds * isa.BYTES // config.lanes
-    tiles = ceil_div(len(mapping.y.spans), tiling.rows) * ceil_div(len(mapping.x.spans), tiling.columns) * shape.n
     one = filter_words(shape, mapping, config)
     visits = {"layer": 1, "round": tiles, "pass": passes}[tiling.resident]
     reads = one * rounds * visits + rounds * 16 * mapping.filters * mapping.units
@@ -327,13 +354,13 @@ def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_r
     first_y, first_x = mapping.y.spans[0], mapping.x.spans[0]
     low, high = band(shape, (first_y,), 0)
     left, right = band(shape, (first_x,) if shape.h == 1 else mapping.x.spans[: tiling.columns], 1)
-    first_tile = 0 if input_resident else (high - low) * (right - left) * shape.in_pitch
+    first_tile = 0 if input_resident else (high - low) * (right - left) * shape.in_pitch * mapping.images
     chunk = mapping.chunks[0]
     first_filters = chunk.macs(shape) * mapping.filter_rows * mapping.filter_columns
     height, width = window(shape, first_y.patch, first_x.patch, chunk.r)
     fill = height * width * ceil_div(chunk.words, config.noc_words) * mapping.row_groups * mapping.column_groups
     start = memory.latency + LATENCY + ceil_div(first_tile + first_filters, beats) + fill
-    if follow and passes * rounds <= FOLLOWED:
+    if follow and passes * rounds <= FOLLOWED and tiling.buffers > 1:
         cycles = _follow(shape, mapping, tiling, config, memory, input_resident=input_resident, row=writes)
         return Cost(cycles, ceil_div(bus, beats), 0, reads + writes)
     last = pass_cycles(shape, mapping, config, mapping.y.spans[-1].patch, mapping.x.spans[-1].patch)
@@ -351,11 +378,12 @@ def _follow(shape, mapping, tiling, config, memory, *, input_resident, row):
     one = filter_words(shape, mapping, config)
     first_filters = one * chunks[0].macs(shape) // sum(chunk.macs(shape) for chunk in chunks)
     rounds, passes = num_rounds(shape, mapping), len(mapping.y.spans) * len(mapping.x.spans)
-    stored = 0 if memory.duplex else ceil_div(row, rounds * passes * shape.n * beats)
+    turns = shape.n // mapping.images
+    stored = 0 if memory.duplex else ceil_div(row, rounds * passes * turns * beats)
     bus = memory.latency + LATENCY  # when memory will have moved all that was asked for
     filled, computed, before, drained, drained_before = 0, 0, 0, 0, 0
     chunk_time = 0
-    for _ in range(shape.n):
+    for _ in range(turns):
         loaded = 0
         for number in range(rounds):
             for i, y in enumerate(mapping.y.spans):
@@ -365,7 +393,7 @@ def _follow(shape, mapping, tiling, config, memory, *, input_resident, row):
                         low, high = band(shape, (x,), 1) if shape.h == 1 else band(shape, (y,), 0)
                         line = 1 if shape.h == 1 else shape.w
                         if (shape.h == 1 or j == 0) and high > loaded:
-                            bus += ceil_div((high - max(low, loaded)) * line * shape.in_pitch, beats)
+                            bus += ceil_div((high - max(low, loaded)) * line * shape.in_pitch * mapping.images, beats)
                             loaded = high
                     fresh = tiling.resident == "pass" or i == j == 0
                     bus += ceil_div(first_filters * fresh, beats)
@@ -415,12 +443,13 @@ def _ramps(shape, mapping):
 
 
 @lru_cache(maxsize=1 << 12)
-def find_mapping(shape, config, *, room, memory=None, input_resident=False, output_resident=False):
+def find_mapping(shape, config, *, room, memory=None, input_resident=False, output_resident=False, images=True):
     """The cheapest mapping and tiling of a convolution.
 
     Parameters
     ----------
     room : words of activation memory that the layer may use beside resident tensors.
+    images : whether PEs may work on several images at a time: then none is complete long before the others.
 
     Returns
     -------
@@ -434,20 +463,21 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
     memory = memory or Memory()
     resident = {"input_resident": input_resident, "output_resident": output_resident}
 
-    def price(mapping, follow):
-        tiling = plan_tiling(shape, mapping, config, room, **resident)
-        if tiling is None:
-            return None
+    def price(mapping, tiling, follow):
         cost = estimate(shape, mapping, tiling, config, memory, **resident, follow=follow)
-        return (cost.cycles + BUS_PRICE * cost.memory, cost.words), mapping, tiling, cost
+        cycles = max(cost.array, CROWDED * cost.memory) + cost.edges + memory.price * cost.memory
+        return (cycles, cost.words), mapping, tiling, cost
 
-    def ranked(mappings, follow):
-        return sorted(filter(None, (price(mapping, follow) for mapping in mappings)), key=lambda entry: entry[0])
+    def ranked(choices, follow):
+        return sorted((price(*choice, follow) for choice in choices), key=lambda entry: entry[0])
 
-    mappings = list(candidates(shape, config))
+    def tiled(mappings):
+        return [(mapping, tiling) for mapping in mappings for tiling in plan_tilings(shape, mapping, config, room, **resident)]
+
+    mappings = [mapping for mapping in candidates(shape, config) if images or mapping.images == 1]
     fits = bool(mappings)
-    found = ranked([mapping for _, mapping, *_ in ranked(mappings, False)[:FOLLOWED_BEST]], True)
-    found += ranked([ramped for _, mapping, *_ in found[:RAMPED] for ramped in _ramps(shape, mapping)], True)
+    found = ranked([entry[1:3] for entry in ranked(tiled(mappings), False)[:FOLLOWED_BEST]], True)
+    found += ranked(tiled([ramped for _, mapping, *_ in found[:RAMPED] for ramped in _ramps(shape, mapping)]), True)
     best = min(found, key=lambda entry: entry[0], default=None)
     if best is None:
         what = (

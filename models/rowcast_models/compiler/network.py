@@ -409,6 +409,7 @@ class _Compiler(Placement):
             return find_mapping(
                 shape, self.config, room=size, memory=self.memory,
                 input_resident=source.place.act is not None, output_resident=place.act is not None,
+                images=not any(isinstance(other, VECTOR + LIGHT) for other in self.graph.consumers(node.output)),
             )  # fmt: skip
 
         claims, self.claims = self.claims, {}

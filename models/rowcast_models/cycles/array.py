@@ -2,7 +2,7 @@
 
 from rowcast.isa import Unit
 
-from .machine import finish, gate, settled
+from .machine import Ahead, finish, settled
 
 __all__ = ["compute_unit", "filter_unit", "ifmap_unit"]
 
@@ -21,8 +21,10 @@ def filter_unit(m):
     filled, freed = m.filled[Unit.FILTER], m.freed[Unit.FILTER]
     take = load = done = -1
     chunk = 0
-    for job in m.jobs.units[Unit.FILTER]:
-        passed = yield from gate(m, Unit.FILTER, job, take)
+    ahead, jobs = None, m.jobs.units[Unit.FILTER]
+    for number, job in enumerate(jobs, start=1):
+        passed = yield from (ahead or Ahead(m, Unit.FILTER, job, take)).wait()
+        ahead = None
         take = max(passed + 1, load)
         load = max(take + 1, done)
         if job.work is None:
@@ -31,11 +33,14 @@ def filter_unit(m):
             m.signal(Unit.FILTER, job, done + 1)
             continue
         flits, chunks = job.work
+        ahead = Ahead(m, Unit.FILTER, jobs[number], take) if number < len(jobs) else None
         begun = None
         for _ in range(chunks):
             first = max(load, done) + 1
             if chunk >= HALVES:
                 while len(freed) <= chunk - HALVES:
+                    if ahead:
+                        ahead.step()
                     yield
                 first = max(first, freed[chunk - HALVES] + 1)
             if begun is None:
@@ -55,8 +60,10 @@ def ifmap_unit(m):
     filled, freed = m.filled[Unit.IFMAP], m.freed[Unit.IFMAP]
     take = step = issue = -1
     chunk = 0
-    for job in m.jobs.units[Unit.IFMAP]:
-        passed = yield from gate(m, Unit.IFMAP, job, take)
+    ahead, jobs = None, m.jobs.units[Unit.IFMAP]
+    for number, job in enumerate(jobs, start=1):
+        passed = yield from (ahead or Ahead(m, Unit.IFMAP, job, take)).wait()
+        ahead = None
         seen = max(passed + 1, take + 1)
         if job.work is None:
             take = max(seen, issue + 1) + (job.name == "IFMAP_LOOP")
@@ -66,15 +73,18 @@ def ifmap_unit(m):
             continue
         turns, chunks, vector, share = job.work
         take = max(seen, step)
+        ahead = Ahead(m, Unit.IFMAP, jobs[number], take) if number < len(jobs) else None
         step = max(take, step)
         begun = None
         if vector:
             m.vector_starts.append(take + 1 + WALK)
-            number = len(m.vector_starts) - 1
+            run = len(m.vector_starts) - 1
             m.wake |= 1 << Unit.POST
-            while len(m.vector_ends) <= number:
+            while len(m.vector_ends) <= run:
+                if ahead:
+                    ahead.step()
                 yield
-            issue = m.vector_ends[number]
+            issue = m.vector_ends[run]
             step = issue - WALK
             m.span(job, take + 1 + WALK, issue)
             m.signal(Unit.IFMAP, job, issue + 1)
@@ -83,13 +93,15 @@ def ifmap_unit(m):
             first = step + 1
             if chunk >= HALVES:
                 while len(freed) <= chunk - HALVES:
+                    if ahead:
+                        ahead.step()
                     yield
                 first = max(first, freed[chunk - HALVES] + 1)
             if begun is None:
                 begun = first + WALK
             end, before = first + turns - 1, -1
             while end != before:
-                yield from settled(m, Unit.IFMAP, end + WALK)
+                yield from settled(m, Unit.IFMAP, end + WALK, ahead)
                 before, end = end, first + turns - 1 + m.stalls(first + WALK, end + WALK, share)
             step = end
             issue = step + WALK
@@ -111,22 +123,27 @@ def compute_unit(m):
     changed, owner = True, False
     waits = m.waits
     others = 1 << Unit.FILTER | 1 << Unit.IFMAP | 1 << Unit.POST
-    for job in m.jobs.units[Unit.COMPUTE]:
-        passed = yield from gate(m, Unit.COMPUTE, job, take)
+    ahead, jobs = None, m.jobs.units[Unit.COMPUTE]
+    for number, job in enumerate(jobs, start=1):
+        passed = yield from (ahead or Ahead(m, Unit.COMPUTE, job, take)).wait()
+        ahead = None
         take = max(passed + 1, decoder)
         decoder = take + 1
         if job.name != "COMPUTE_RUN":
             changed = True
             continue
         dots, pixels, chunks, first, last = job.work
+        ahead = Ahead(m, Unit.COMPUTE, jobs[number], take) if number < len(jobs) else None
         valid = take + 1
         begin = max(valid, end)
         decoder = begin + 1
         go = begin if valid <= end and not changed else begin + 1
         loaded = begin + 1
         changed, begun = False, None
-        for number in range(chunks):
+        for turn in range(chunks):
             while len(filters) <= chunk or len(ifmaps) <= chunk:
+                if ahead:
+                    ahead.step()
                 yield
             start = max(go, filters[chunk] + 1, ifmaps[chunk] + 1)
             if not owner:
@@ -134,6 +151,8 @@ def compute_unit(m):
                 psum = -1
                 if passes >= HALVES:
                     while len(m.psum_freed) <= passes - HALVES:
+                        if ahead:
+                            ahead.step()
                         yield
                     psum = m.psum_freed[passes - HALVES] + 1
                     start = max(start, psum)
@@ -144,7 +163,7 @@ def compute_unit(m):
                 waits.append((end + 1, loaded, filters[chunk] + 1, ifmaps[chunk] + 1, psum, start + 1))
             start += 1
             capture = max(start + dots - 1, capture + lanes)
-            adds = not (first and number == 0)
+            adds = not (first and turn == 0)
             before, capture = capture, capture + (pixels - 1) * pace
             end = capture
             m.chunks.append((start, before, pace, pixels, adds, end))

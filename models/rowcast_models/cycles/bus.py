@@ -96,6 +96,20 @@ class Bus:
             self._take(first, over, share)
         return ceil(first), last
 
+    def streams(self, address, free):
+        """Whether a burst of this address follows the one before without a gap, which ended before cycle `free`."""
+        return self.step == 1 and self.load_free <= self.read_free == free >= address + self.latency
+
+    def stream(self, beats, count):
+        """Serve a number of equal bursts that follow each other without a gap; first and last beat as of `read`."""
+        first = self.read_free
+        last = first + beats * count - 1
+        self.read_free = last + 1
+        self.ends.extend(last - beats * before for before in range(min(count, self.outstanding) - 1, -1, -1))
+        if self.shared:
+            self._take(first, last + 1, 1)
+        return first, last
+
     def read_items(self, address, beats, items, lag):
         """Serve a burst of parameters, of whose beats each is split into so many items; `lag`: items of a word.
 
@@ -114,7 +128,8 @@ class Bus:
 
     def _take(self, first, over, share):
         """Reads take a share of the bus from `first` until `over`."""
-        if share == 1 and self.done and self.done[-1] >= first and self.shares[-1] == 1:
+        # A stretch that writes have left behind cannot grow any more.
+        if self.at < len(self.done) and share == 1 == self.shares[-1] and self.done[-1] >= first:
             self.done[-1] = over
         else:
             self.begun.append(first)

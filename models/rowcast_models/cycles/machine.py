@@ -16,7 +16,7 @@ from rowcast.isa import Unit
 from .activity import Activity
 from .bus import Bus
 
-__all__ = ["FETCH", "NEVER", "Machine", "finish", "gate", "settled"]
+__all__ = ["FETCH", "NEVER", "Ahead", "Machine", "finish", "gate", "settled"]
 
 NEVER = inf
 FETCH = 6  # the number of the generator behind the six units
@@ -134,10 +134,35 @@ def finish(m, unit):
         yield
 
 
-def settled(m, unit, key):
+class Ahead:
+    """The next job of a unit, which leaves its queue while the one before is at work; see `gate`."""
+
+    def __init__(self, m, unit, job, free):
+        self.gate, self.passed = gate(m, unit, job, free), None
+
+    def step(self):
+        """Go on as far as is known now."""
+        if self.passed is None:
+            try:
+                next(self.gate)
+            except StopIteration as stop:
+                self.passed = stop.value
+
+    def wait(self):
+        """The cycle in which it leaves the queue."""
+        while True:
+            self.step()
+            if self.passed is not None:
+                return self.passed
+            yield
+
+
+def settled(m, unit, key, ahead=None):
     """Wait until nothing that is still unknown can come before cycle `key`."""
     while key > m.limits[unit]:
         m.keys[unit] = key
+        if ahead:
+            ahead.step()
         yield
     m.keys[unit], m.limits[unit] = NEVER, -1
 

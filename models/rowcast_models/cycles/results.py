@@ -3,7 +3,7 @@
 from rowcast.isa import Unit
 
 from .array import SLOTS, VECTOR_WORD
-from .machine import NEVER, finish, gate, settled
+from .machine import NEVER, Ahead, finish, settled
 from .writers import LATENCY, QUEUE_WORDS
 
 __all__ = ["post_unit"]
@@ -79,8 +79,10 @@ def post_unit(m):
     take = ends = arrived = complete = complete_before = -1
     was_drain = True
     passes = vectors = written_last = 0
-    for job in m.jobs.units[Unit.POST]:
-        passed = yield from gate(m, Unit.POST, job, take)
+    ahead, jobs = None, m.jobs.units[Unit.POST]
+    for number, job in enumerate(jobs, start=1):
+        passed = yield from (ahead or Ahead(m, Unit.POST, job, take)).wait()
+        ahead = None
         seen = max(passed + 1, take + 1)
         if job.name != "POST_RUN":
             quiet = job.name in ("POST_PE", "POST_LOOP") and not job.signals
@@ -97,6 +99,7 @@ def post_unit(m):
             while len(m.vector_starts) <= vectors:
                 yield
             stalls, before = 0, -1
+            ahead = Ahead(m, Unit.POST, jobs[number], take) if number < len(jobs) else None
             made, groups = job.work[4:]
             window, _, _, reading = m.vector_jobs[vectors].work
             demand, pace = min(1, window * groups / lanes), max(window, lanes / groups)
@@ -108,7 +111,7 @@ def post_unit(m):
             m.post_writes.open(written, written + (count - early) * pace, lost / pace)
             while stalls != before:
                 issue, last = _vector(m, vectors, take, count, groups, stalls)
-                yield from settled(m, Unit.POST, last)
+                yield from settled(m, Unit.POST, last, ahead)
                 before, stalls = stalls, m.stalls(m.vector_starts[vectors], issue, reading, demand)
             m.post_writes.close(last + lanes + WORD + made - 1, (count - early) * lost)
             m.vector_ends.append(issue)
@@ -136,6 +139,7 @@ def post_unit(m):
             written, lasts = begun + ARRIVE + WORD, max(count, writing[0] if writing else 0)
             m.post_writes.open(written, written + lasts, words * job.work[4] / lasts)
             drain.start(begun, count)
+            ahead = Ahead(m, Unit.POST, jobs[number], take) if number < len(jobs) else None
             while True:
                 end, known = drain.end()
                 if writing:
@@ -143,6 +147,8 @@ def post_unit(m):
                 if known or end <= m.limits[Unit.POST]:
                     break
                 m.keys[Unit.POST] = end
+                if ahead:
+                    ahead.step()
                 yield
             m.keys[Unit.POST], m.limits[Unit.POST] = NEVER, -1
             ends = end

@@ -1,11 +1,11 @@
 """LOAD and STORE: instructions to rows, rows to bursts, bursts to the bus."""
 
 # Comparisons instead of `max` where it is done for every burst: they take a quarter of the time.
-# ruff: noqa: PLR1730, FURB136
+# ruff: noqa: PLR1730
 
 from rowcast.isa import Space, Unit
 
-from .machine import NEVER, finish, gate
+from .machine import NEVER, Ahead, finish
 
 __all__ = ["load_unit", "store_unit"]
 
@@ -53,8 +53,10 @@ def load_unit(m):
     issue = -BURST_GAP
     take, lag = 0, m.config.lanes // 4
     lost = m.post_writes
-    for job in m.jobs.units[unit]:
-        time = yield from gate(m, unit, job, take)
+    ahead, jobs = None, m.jobs.units[unit]
+    for number, job in enumerate(jobs, start=1):
+        time = yield from (ahead or Ahead(m, unit, job, take)).wait()
+        ahead = None
         seen = time + 1
         if job.work is None:
             take = seen
@@ -62,10 +64,13 @@ def load_unit(m):
             continue
         rows, items, space = job.work
         earliest, begun = max(seen + 1, take + 2), None
-        for row in rows:
+        for rest, row in enumerate(rows, start=1 - len(rows)):
             at = walk.row(earliest)
-            ready = at + FIRST_BURST
-            for beats in row:
+            if not rest and number < len(jobs):
+                ahead = Ahead(m, unit, jobs[number], at)
+            ready, left = at + FIRST_BURST, len(row)
+            while left:
+                beats, count = row[-left], 1
                 issue += BURST_GAP
                 if issue < ready:
                     issue = ready
@@ -74,6 +79,8 @@ def load_unit(m):
                 address = issue + 2
                 while address > limits[unit]:
                     keys[unit] = address
+                    if ahead:
+                        ahead.step()
                     yield
                 if items:
                     first, last = bus.read_items(address, beats, items, lag)
@@ -81,8 +88,18 @@ def load_unit(m):
                     begin = max(address + bus.latency, bus.read_free, bus.load_free)
                     first, last = bus.read(address, beats, (lost.passed(begin, beats) - begin) / beats, bus.load_free)
                 else:
-                    first, last = bus.read(address, beats, free=bus.load_free)
+                    if left > 2 and issue == ended[-limit] + 1 and ended[-1] - ended[-limit] == (limit - 1) * beats:
+                        count = min(left - 1, (limits[unit] - address) // beats + 1)
+                    if count > 1 and bus.streams(address, ended[-1]):
+                        count = int(count)
+                        first, last = bus.stream(beats, count)
+                        ended.extend(last + 1 - beats * before for before in range(min(count, limit) - 1, 0, -1))
+                        issue += beats * (count - 1)
+                    else:
+                        first, last = bus.read(address, beats, free=bus.load_free)
+                        count = 1
                 ended.append(last + 1)
+                left -= count
                 if begun is None:
                     begun = first
             walk.done(issue, last + 1)
@@ -104,8 +121,10 @@ def store_unit(m):
     sent, answered = [-1] * BURSTS_OWED, [-1] * max(BURSTS_ANSWERED_LATER, outstanding)
     issue = -BURST_GAP
     take = read = 0
-    for job in m.jobs.units[unit]:
-        time = yield from gate(m, unit, job, take)
+    ahead, jobs = None, m.jobs.units[unit]
+    for number, job in enumerate(jobs, start=1):
+        time = yield from (ahead or Ahead(m, unit, job, take)).wait()
+        ahead = None
         seen = time + 1
         if job.work is None:
             take = seen
@@ -113,8 +132,10 @@ def store_unit(m):
             continue
         rows = job.work[0]
         earliest, begun = max(seen + 1, take + 2), None
-        for row in rows:
+        for rest, row in enumerate(rows, start=1 - len(rows)):
             at = walk.row(earliest)
+            if not rest and number < len(jobs):
+                ahead = Ahead(m, unit, jobs[number], at)
             ready, data = at + FIRST_BURST, at + 9
             for beats in row:
                 issue += BURST_GAP
@@ -133,6 +154,8 @@ def store_unit(m):
                     if last - bus.latency <= limits[unit]:
                         break
                     keys[unit] = last - bus.latency
+                    if ahead:
+                        ahead.step()
                     yield
                 bus.wrote(last)
                 begin = max(read, at + 3)
