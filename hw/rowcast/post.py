@@ -364,9 +364,10 @@ class PostUnit(wiring.Component):
             """Whether the columns of a group that are in turn, but one, can take a word."""
             return reduce(and_, (ready[i] | ~turn[i] for i in range(first, first + most) if i != but), Const(1))
 
+        groups = range(0, len(turn), most)
         m.d.comb += [
             wanted.eq(self.arriving & ~self.is_drain),
-            results.ready.eq(wanted & reduce(or_, (turn[i : i + most].any() & free(i) for i in range(0, len(turn), most)))),
+            results.ready.eq(wanted & reduce(or_, (turn[i : i + most].any() & free(i) for i in groups))),
             self.step_arrive.eq(Mux(self.is_drain, self.psum_valid, results.valid & results.ready)),
             self.out_of_range.eq(reduce(or_, (column.out_of_range for column in columns))),
         ]
