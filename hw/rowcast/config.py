@@ -51,7 +51,7 @@ class Config:
     act_words, act_banks : words in the activation memory of the global buffer, and its banks (interleaved by word).
     filter_buffer_words : words in the filter memory of the global buffer.
     param_channels : output channels whose bias, multiplier and shift are on chip at a time.
-    noc_words : words that the filter and the ifmap network carry in a cycle, and the vector unit takes (`vector_words`).
+    noc_words : words that the filter and the ifmap network carry in a cycle, and the vector unit takes.
     dram_bytes : bytes in a beat of the memory bus; at least `lanes`.
     address_width : bits of a memory address.
     queue_depth : instructions that wait before each unit.

@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import and_, or_
 
-from amaranth import Module, Mux, ResetInserter, Signal, signed
+from amaranth import Const, Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -359,9 +359,15 @@ class PostUnit(wiring.Component):
         turn = Signal(len(columns) // most * most, init=1)  # the columns of the next group
         ready = Signal(len(columns))
         wanted = Signal()
+
+        def free(first, but=None):
+            """Whether the columns of a group that are in turn, but one, can take a word."""
+            return reduce(and_, (ready[i] | ~turn[i] for i in range(first, first + most) if i != but), Const(1))
+
+        groups = range(0, len(turn), most)
         m.d.comb += [
             wanted.eq(self.arriving & ~self.is_drain),
-            results.ready.eq(wanted & ~(turn & ~ready).any()),
+            results.ready.eq(wanted & reduce(or_, (turn[i : i + most].any() & free(i) for i in groups))),
             self.step_arrive.eq(Mux(self.is_drain, self.psum_valid, results.valid & results.ready)),
             self.out_of_range.eq(reduce(or_, (column.out_of_range for column in columns))),
         ]
@@ -372,7 +378,7 @@ class PostUnit(wiring.Component):
                 m.d.sync += turn.eq(self._by_size(sizes, [(1 << size) - 1 for size in sizes]))
         values = [word.as_value() for word in results.payload.words]
         addresses = [self.job.address, *(self.job.address + i for i in range(1, most))]
-        there = [1, *(more >= i for i in range(1, most))]
+        there = [Const(1), *(more >= i for i in range(1, most))]
         for j, column in enumerate(columns):
             m.d.comb += [
                 column.clear.eq(self.clear),
@@ -385,14 +391,12 @@ class PostUnit(wiring.Component):
             ]
             if j >= len(turn):
                 continue
-            # The words of a result are taken together: not before the others of the group are ready, too.
-            first = j // most * most
-            others = [ready[i] | ~turn[i] for i in range(first, first + most) if i != j]
             words = [j % size for size in sizes]  # its word in groups of each size
             m.d.comb += [
                 column.result.eq(self._by_size(sizes, [values[word] for word in words])),
+                # The words of a result are taken together: not before the others of the group can be.
                 column.result_valid.eq(
-                    reduce(and_, others, results.valid & wanted & turn[j])
+                    results.valid & wanted & turn[j] & free(j // most * most, but=j)
                     & self._by_size(sizes, [there[word] for word in words])
                 ),
             ]

@@ -20,7 +20,8 @@ def values_layout(config):
 
 def result_layout(config):
     """A window's result: the values of each of a turn's words, and the turns that are not padding."""
-    return data.StructLayout({"words": data.ArrayLayout(values_layout(config), config.vector_words), "count": COUNT_BITS})
+    words = data.ArrayLayout(values_layout(config), config.vector_words)
+    return data.StructLayout({"words": words, "count": COUNT_BITS})
 
 
 class VectorFront(wiring.Component):

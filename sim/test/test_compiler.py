@@ -75,7 +75,7 @@ def test_corners(number, name):
 
 @pytest.mark.parametrize("seed", range(16))
 def test_turns_of_several_words(seed):
-    """Pools, sums and selections of pixels of any number of words, in boxes or not, side by side or in parts of others."""
+    """Pools, sums and selections of pixels of any number of words, in boxes or not, side by side or in others' parts."""
     rng = np.random.default_rng(seed)
     config = (CONFIGS["noc 4"], CONFIGS["noc 2"].replace(columns=3), BASE.replace(columns=8, noc_words=4))[seed % 3]
     config = config.replace(act_words=int(rng.choice([1024, 4096])))

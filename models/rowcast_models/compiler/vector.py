@@ -198,8 +198,8 @@ class _Lowering:
         if max(job.f, job.words, *job.window) > _TURNS:
             raise VectorError(f"a tensor of {job.f} columns or {job.words} words a pixel: at most {_TURNS} are possible")
         self.rows, self.columns = self.box_size()
-        # Pixels that lie behind each other, in the input as in the result, are like one of many words: runs of them have
-        # all turns full but the last.
+        # Pixels that lie behind each other, in the input as in the result, are like one of many words: all turns of a run
+        # are full but the last.
         self.most = self.config.vector_words
         inside = [
             p == 0 and s == 1 and many - 1 + window <= size for p, s, many, window, size in
@@ -350,7 +350,9 @@ class _Lowering:
         if x or pixels < box.columns:
             # A row's last piece is not much smaller than the others.
             rest = box.columns - x
-            columns = rest if pixels * 3 >= rest * 2 and rest <= longest else self.even(min(pixels, rest), self.job.words)
+            columns = rest
+            if pixels * 3 < rest * 2 or rest > longest:
+                columns = self.even(min(pixels, rest), self.job.words)
             return _Box(box.n, box.y + y, box.x + x, 1, columns)
         rows = min(pixels // box.columns, box.rows - y)
         if self.joined_rows:
@@ -437,8 +439,8 @@ class _Lowering:
             loops = (part.turns, part.words), (columns, self.pixel), (rows, line)
             self.b.setting("loop", "POST_LOOP", **result_loops(*loops))
             self.b.emit(
-                "POST_RUN", reads=reads, writes=[("act", out, end)], source=job.source, buffer=out + part.first, slot=slot,
-                by_count=job.by_count, more_words=part.words - 1,
+                "POST_RUN", reads=reads, writes=[("act", out, end)], source=job.source, buffer=out + part.first,
+                slot=slot, by_count=job.by_count, more_words=part.words - 1,
             )  # fmt: skip
         return ceil(piece.rows * piece.columns * self.pixel_cycles) + RUN_OVERHEAD * len(runs)
 
