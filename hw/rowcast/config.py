@@ -202,7 +202,7 @@ PRESETS = {
     # 1024 MACs.
     "large": Config(
         rows=8, columns=16, lanes=8, act_words=65536, act_banks=16, filter_buffer_words=32768, param_channels=1024,
-        dram_bytes=32, outstanding_reads=16,
+        noc_words=4, dram_bytes=32, outstanding_reads=16,
     ),
 }  # fmt: skip
 
