@@ -21,7 +21,7 @@ class LayerFigures:
     -------
     name, kind : of the graph's node.
     group : CONV, FC or OTHER; form : "pointwise", "depthwise" or "" of a convolution.
-    macs : useful ones; those of a convolution that helps another layer (the sums of an LRN) do not count.
+    macs : of convolutions and fully connected layers.
     on_array : whether the PE array computes it.
     counters : by name (`registers.COUNTERS`); first : cycle in which it began.
     predicted : cycles by the cycle model.

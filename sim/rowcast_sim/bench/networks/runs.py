@@ -194,11 +194,10 @@ def _compare(prepared, run):
 
 def _figures(prepared, run, stored, every=None):
     program, config, job = prepared.program, prepared.config, prepared.job
-    useful = _useful(job.network)
     nodes = {node.name: node for node in prepared.graph.nodes}
     predicted = predicted_cycles(program, prepared.timing)
     layers = tuple(
-        _layer(prepared.graph, nodes.get(layer.name), layer, spent, cycles, config, useful)
+        _layer(prepared.graph, nodes.get(layer.name), layer, spent, cycles, config)
         for layer, spent, cycles in zip(program.layers, run.layers, predicted, strict=True)
     )
     compared, differences = stored
@@ -218,20 +217,14 @@ def _with_all(figures, compared, differences):
     return dataclasses.replace(figures, all_compared=compared, all_equal=equal, difference=first)
 
 
-def _useful(network):
-    """Names of the layers whose MACs count, those of the network's definition; None: all."""
-    entry = NETWORKS[network]
-    return None if entry.define is None else {layer.name for layer in entry.definition.layers if layer.macs}
-
-
 def predicted_cycles(program, timing):
     """Cycles of each layer by the cycle model."""
     spent = {each.layer: each.cycles for each in predict(program.instructions, program.config, timing).layers}
     return [spent.get(number, 0) for number in range(len(program.layers))]
 
 
-def _layer(graph, node, layer, spent, predicted, config, useful):
-    group, form = _kind(graph, node) if useful is None or layer.name in useful else (OTHER, "")
+def _layer(graph, node, layer, spent, predicted, config):
+    group, form = _kind(graph, node)
     sizes = [_size(graph, name) for name in node.inputs] if node is not None else []
     weights = getattr(node, "weights", None)
     parameters = 0 if weights is None else weights.nbytes + 4 * len(node.bias)
@@ -241,8 +234,8 @@ def _layer(graph, node, layer, spent, predicted, config, useful):
         buffer = (config.act_words + config.filter_buffer_words) * config.lanes
         bound = buffer_bound(layer.macs, _reuse(node), buffer, least=bound)
     return LayerFigures(
-        name=layer.name, kind=layer.kind, group=group, form=form, macs=layer.macs if group != OTHER else 0,
-        on_array=type(node).__name__ in ("Conv", "FullyConnected"), counters=spent.counters,
+        name=layer.name, kind=layer.kind, group=group, form=form, macs=layer.macs,
+        on_array=type(node).__name__ in ("ChannelSum", "Conv", "FullyConnected"), counters=spent.counters,
         first=spent.first, predicted=predicted, least_read=read, least_write=written,
         buffer_bound=bound,
     )  # fmt: skip
