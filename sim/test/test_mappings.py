@@ -99,3 +99,17 @@ def test_one_buffer(monkeypatch, seed):
     config = [CONFIGS["base"], CONFIGS["noc 2"], CONFIGS["lanes 16"]][seed % 3].replace(act_words=512)
     check(batch(rng, 2, 14), config, seed, orders=2)
     assert any(tiling.buffers == 1 for _, tiling in taken)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_packed_windows(monkeypatch, seed):
+    """Flits of several words that carry neighbouring pixels: of one word or three, any stride, whole rows of a window."""
+    rng = np.random.default_rng(seed)
+    choose(monkeypatch, rng, lambda mapping, tiling: True)
+    config = BASE.replace(noc_words=(2, 4)[seed % 2], dram_bytes=32)
+    channels = (3, 8, 20)[seed % 3]
+    node = convolution(rng, name="conv", source="x", output="y", channels=channels, filters=20, kernel=((3, 5), (2, 2), (1, 1))[seed // 4],
+                       stride=(1 + seed % 2, 1 + seed // 2 % 2), dilation=(1, 1 + seed // 3 % 2))  # fmt: skip
+    tensors = [g.Tensor("x", (2, 11, 14, channels), -3), g.Tensor("y")]
+    graph = g.Graph(name="packed", tensors=tensors, inputs=["x"], outputs=["y"], nodes=[node])
+    check(graph, config, seed, orders=1)

@@ -7,7 +7,7 @@ import numpy as np
 from rowcast.isa import Space
 
 from .flow import COMPLETE, Flow, Need
-from .geometry import ceil_div, window
+from .geometry import ceil_div, packed, row_flits, window
 from .mapping import SLOTS, band, filter_words
 
 __all__ = ["ConvJob", "Place", "convolution_room", "convolution_steps"]
@@ -227,7 +227,7 @@ class _Lowering:
         """Cycles of a chunk: until the next can start, and of the ifmap feeder."""
         k, noc, m = chunk.macs(self.shape), self.config.noc_words, self.map
         height, width = window(self.shape, y.patch, x.patch, chunk.r)
-        ifmap = height * width * ceil_div(chunk.words, noc) * m.row_groups * m.column_groups
+        ifmap = height * row_flits(self.shape, width, chunk.words, noc) * m.row_groups * m.column_groups
         filters = ceil_div(k, noc) * m.filter_rows * m.filter_columns
         return max(max(k, self.config.lanes) * y.patch * x.patch, filters), ifmap
 
@@ -244,7 +244,9 @@ class _Lowering:
         """One IFMAP_RUN: the windows of all groups for `count` chunks."""
         shape, noc = self.shape, self.config.noc_words
         height, width = window(shape, y.patch, x.patch, chunk.r)
-        flits = ceil_div(chunk.words, noc)
+        pixels, flits = width, ceil_div(chunk.words, noc)
+        if packed(shape, chunk.words, noc):  # a row of the window is one long pixel
+            pixels, flits = 1, row_flits(shape, width, chunk.words, noc)
         row, column = self.group_steps(y, x)
         top = y.start * shape.stride[0] - shape.pad[0] + chunk.r0 * shape.dilation[0]
         left = x.start * shape.stride[1] - shape.pad[1]
@@ -259,7 +261,7 @@ class _Lowering:
 
         levels = [
             (flits, (noc, 0, 0)),
-            (width, point(0, 1, 0)),
+            (pixels, point(0, 1, 0)),
             (height, point(1, 0, 0)),
             (self.map.column_groups, group(column)),
             (self.map.row_groups, group(row)),
@@ -284,8 +286,8 @@ class _Lowering:
         """One COMPUTE_RUN over `count` chunks, and its loops."""
         shape, noc = self.shape, self.config.noc_words
         width = window(shape, y.patch, x.patch, chunk.r)[1]
-        pixel = ceil_div(chunk.words, noc) * noc * self.config.lanes
-        line = width * pixel
+        pixel = (chunk.words if packed(shape, chunk.words, noc) else ceil_div(chunk.words, noc) * noc) * self.config.lanes
+        line = row_flits(shape, width, chunk.words, noc) * noc * self.config.lanes
         counts = (chunk.channels, shape.s, chunk.r, x.patch, y.patch)
         strides = (1, shape.dilation[1] * pixel, shape.dilation[0] * line, shape.stride[1] * pixel, shape.stride[0] * line)
         steps, travelled = [], 0

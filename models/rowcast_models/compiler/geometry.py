@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
-__all__ = ["Axis", "Chunk", "ConvShape", "Span", "cut_axis", "plan_chunks", "ramped_axis"]
+__all__ = ["Axis", "Chunk", "ConvShape", "Span", "cut_axis", "packed", "plan_chunks", "ramped_axis", "row_flits"]
 
 
 def ceil_div(a, b):
@@ -164,6 +164,18 @@ def window(shape, rows, columns, r):
     return height, width
 
 
+def packed(shape, words, noc):
+    """Whether a flit of `noc` words carries words of neighbouring pixels: all of a pixel's, side by side, with no padding between."""
+    return noc > 1 and words == shape.in_pitch and not shape.padded
+
+
+def row_flits(shape, width, words, noc):
+    """Flits of a row of a window: `width` pixels, `words` of each."""
+    if packed(shape, words, noc):
+        return ceil_div(width * words, noc)
+    return width * ceil_div(words, noc)
+
+
 def plan_chunks(shape, config, rows, columns, groups):
     """Chunks for patches of at most rows x columns outputs, or None if no chunk fits.
 
@@ -177,7 +189,7 @@ def plan_chunks(shape, config, rows, columns, groups):
         height, width = window(shape, rows, columns, r)
         channels = min(shape.channels, words * lanes)
         return (
-            height * width * ceil_div(words, noc) * noc <= ifmap_half
+            height * row_flits(shape, width, words, noc) * noc <= ifmap_half
             and ceil_div(r * shape.s * channels, noc) * noc <= filter_half
         )
 

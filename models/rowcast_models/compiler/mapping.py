@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from rowcast import isa
 
-from .geometry import ceil_div, cut_axis, plan_chunks, ramped_axis, window
+from .geometry import ceil_div, cut_axis, plan_chunks, ramped_axis, row_flits, window
 
 __all__ = ["Cost", "Mapping", "MappingError", "Memory", "SLOTS", "Tiling", "estimate", "find_mapping"]
 
@@ -320,7 +320,8 @@ def pass_cycles(shape, mapping, config, rows, columns):
         macs += max(k, config.lanes) * pixels
         filters += ceil_div(k, noc) * mapping.filter_rows * mapping.filter_columns + CHUNK_OVERHEAD
         height, width = window(shape, rows, columns, chunk.r)
-        ifmap += height * width * ceil_div(chunk.words, noc) * mapping.row_groups * mapping.column_groups + CHUNK_OVERHEAD
+        flits = height * row_flits(shape, width, chunk.words, noc)
+        ifmap += flits * mapping.row_groups * mapping.column_groups + CHUNK_OVERHEAD
     drain = mapping.rows_used * pixels * config.lanes + PASS_OVERHEAD
     if len(mapping.chunks) > 1:  # the psum memory's read port is shared
         drain += ceil_div(drain * config.lanes, max(config.lanes, macs // (pixels * len(mapping.chunks))))
@@ -364,7 +365,7 @@ def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_r
     chunk = mapping.chunks[0]
     first_filters = chunk.macs(shape) * mapping.filter_rows * mapping.filter_columns
     height, width = window(shape, first_y.patch, first_x.patch, chunk.r)
-    fill = height * width * ceil_div(chunk.words, config.noc_words) * mapping.row_groups * mapping.column_groups
+    fill = height * row_flits(shape, width, chunk.words, config.noc_words) * mapping.row_groups * mapping.column_groups
     start = memory.latency + LATENCY + ceil_div(first_tile + first_filters, beats) + fill
     if follow and passes * rounds <= FOLLOWED and tiling.buffers > 1:
         cycles = _follow(shape, mapping, tiling, config, memory, input_resident=input_resident, row=writes)
@@ -412,7 +413,7 @@ def _follow(shape, mapping, tiling, config, memory, *, input_resident, row):
                         work = macs
                     else:
                         height, width = window(shape, y.patch, x.patch, chunks[0].r)
-                        fill = height * width * ceil_div(chunks[0].words, config.noc_words)
+                        fill = height * row_flits(shape, width, chunks[0].words, config.noc_words)
                         fill *= mapping.row_groups * mapping.column_groups
                         filled = max(filled, ready, computed - chunk_time) + max(fill, filters // len(chunks))
                         work = max(macs, filters, ifmap)
