@@ -26,6 +26,7 @@ BOUNDS = {
     "vector": "vector unit", "load": "loads", "store": "stores", "instruction": "instructions",
 }  # fmt: skip
 IDLE = "idle MACs"  # the array computes, but most of its MACs have no work in this layer
+MEANWHILE = 2  # cycles: a layer whose end was only noted, its work went on beside another's
 DRAM_BOUND = 0.8  # share of cycles with a beat on the memory bus from which a layer counts as bound by it
 
 
@@ -119,8 +120,8 @@ def _value(value):
 
 def bound(layer, utilisation):
     """What a `LayerCycles` was bound by: the memory bus if it was hardly ever free, else the cause of most cycles."""
-    if not layer.cycles:
-        return "-"
+    if layer.cycles <= MEANWHILE:
+        return "done meanwhile"
     if layer.read_beats + layer.write_beats >= DRAM_BOUND * layer.cycles:
         return "DRAM"
     cause = max(layer.causes, key=layer.causes.get)
