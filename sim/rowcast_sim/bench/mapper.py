@@ -136,8 +136,8 @@ def block_tables(run, preset_name):
     whole = Table(
         "Kernels of 1x7 and 7x1 on the RTL",
         ("what", "MACs", "cycles", "predicted", "error", "utilisation", "tensors equal"),
-        note=f"Mixed_6b of Inception v3 on the compiled RTL of preset {preset_name}, one image. Cycles: of the program "
-        "as it would be used. Tensors: of a second run, of the program that stores every tensor.",
+        note=f"Mixed_6b of Inception v3 on the compiled RTL of preset {preset_name}, one image. Cycles are those of the "
+        "program as it would be used; tensors those of a second run, of the program that stores every tensor.",
     )
     layers = Table("Its layers", ("layer", "kind", "MACs", "cycles", "predicted", "error", "utilisation", "bound by"))
     whole.add("Mixed_6b", *_cells(run, run), verdict(f"{run.equal} of {run.compared}", not run.difference))
