@@ -95,7 +95,8 @@ def measure_resnet8():
 
 
 def resnet8_cycles(run, *, predicted=False):
-    """Cycles of the convolutions, and of the additions that are done meanwhile."""
+    """Cycles of the convolutions and additions: until the last convolution's results are in the buffer, and the MARK of
+    an addition that is done later."""
     return run.cycles_of("Conv", "Elementwise", predicted=predicted)
 
 
@@ -119,7 +120,11 @@ def tables(found):
         )  # fmt: skip
     made = [whole]
     for each in found:
-        table = Table(MODELS[each.name], ("layer", "kind", "MACs", "cycles", "utilisation", "bound by"))
+        table = Table(
+            MODELS[each.name], ("layer", "kind", "MACs", "cycles", "utilisation", "bound by"),
+            note="Cycles from the end of the layer before to its own end: what is computed ahead counts for that "
+            "layer.",
+        )  # fmt: skip
         for name, kind, macs, cycles, bound in each.layers:
             share = f"{100 * macs / (cycles * each.macs_a_cycle):.1f}%" if macs and cycles else ""
             table.add(report.short(name), kind, f"{macs:,}" if macs else "", f"{cycles:,}", share, bound)
@@ -133,10 +138,10 @@ def resnet8_table(run):
     config = RESNET8_CONFIG
     table = Table(
         f"ResNet-8 on {config.num_macs} MACs", ("design", "what", "cycles", "goal", "utilisation", "tensors equal"),
-        note="CONV layers, with the additions that are done in their cycles; pooling, the fully connected layer and "
-        "what is left of the last addition come after. Utilisation: of 36 MACs. Tensors: of a second run, of the "
-        "program that stores every tensor. NNgen and SCALE-Sim stand as measured with their public packages (PyPI) on "
-        "another machine; they were not run again here.",
+        note="CONV layers: from the start until the results of the last one are in the buffer, with the additions that "
+        "are done meanwhile; the last addition, pooling and the fully connected layer come after. Utilisation: of 36 "
+        "MACs. Tensors: of a second run, of the program that stores every tensor. NNgen and SCALE-Sim stand as "
+        "measured with their public packages (PyPI); they were not run again for this page.",
     )  # fmt: skip
     rtl = (
         f"RTL, {config.rows} x {config.columns} PEs of {config.lanes} lanes, memory of {config.dram_bytes} bytes a "
