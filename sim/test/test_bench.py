@@ -1,5 +1,6 @@
 """The benchmarks' figures, goals, tables and netlist walks, without a long run."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,17 +10,25 @@ import pytest
 from click.testing import CliRunner
 from rowcast.config import preset
 from rowcast.registers import CAUSES, COUNTERS
+from rowcast_models.zoo import NETWORKS
 from rowcast_models.zoo.layers import LAYERS
 from rowcast_sim.bench import bench
 from rowcast_sim.bench.area import Block, blocks, figures, synthesise
 from rowcast_sim.bench.area import tables as area_tables
-from rowcast_sim.bench.goals import AREA, SPEED, Goal, layer_goal
+from rowcast_sim.bench.goals import AREA, BATCHES, MAPPER, RESNET8, SPEED, SURVEY, VARIANTS, Goal, layer_goal
+from rowcast_sim.bench.graph_run import GraphRun, LayerRun, run_graph
 from rowcast_sim.bench.layers import LayerFigures, bounds, select, shortfalls, tables, total_share
+from rowcast_sim.bench.mapper import BLOCK, block_tables, reached
+from rowcast_sim.bench.mapper import Figures as MapperFigures
+from rowcast_sim.bench.mapper import measure as measure_network
+from rowcast_sim.bench.mapper import shortfalls as mapper_shortfalls
+from rowcast_sim.bench.mapper import tables as mapper_tables
 from rowcast_sim.bench.netlist import cells_by_module, count_cells, luts, paths
 from rowcast_sim.bench.output import Stopwatch, Table, deliver, outputs, verdict
 from rowcast_sim.bench.speed import Emission
 from rowcast_sim.bench.speed import figures as speed_figures
 from rowcast_sim.bench.speed import tables as speed_tables
+from rowcast_sim.bench.tiny import RESNET8_CONFIG, resnet8_cycles, resnet8_table
 from rowcast_sim.tools import ToolError
 
 # Goals ----------------------------------------------------------------------------------------------------------------
@@ -321,6 +330,97 @@ def test_stopwatch():
     assert watch.seconds > 0
 
 
+# Mapper ---------------------------------------------------------------------------------------------------------------
+
+
+def network(name, **some):
+    figures = MapperFigures(
+        network=name, preset="base", batch=1, macs=115_200, instructions=2000, compiled=9.0, predicted=2.0,
+        evaluated=1.0, cycles=1000, macs_a_cycle=128, tensors=7, nodes=7,
+    )  # fmt: skip
+    return dataclasses.replace(figures, **some)
+
+
+def test_mapper_networks():
+    assert set(SURVEY) | set(VARIANTS) == set(NETWORKS) and not set(SURVEY) & set(VARIANTS)
+    assert set(BATCHES) <= set(SURVEY)
+
+
+def test_mapper_goals():
+    survey = [network(name) for name in SURVEY]
+    assert reached(survey) == {"compiled": 9.0, "predicted": 14.0} and set(reached(survey)) == set(MAPPER)
+    assert reached(survey[:-1]) == {"compiled": 9.0}
+    assert reached([network("vgg19"), network("resnet50", preset="large")]) == {}
+    slow = [*survey[:-2], network("resnet50", compiled=61.0, predicted=8.5), survey[-1]]
+    assert mapper_shortfalls(survey, None) == []
+    assert mapper_shortfalls(slow, None) == [
+        "ResNet-50 compiled: 61.0 s, goal at most 60.0 s",
+        "the survey's networks predicted, together: 20.5 s, goal at most 20.0 s",
+    ]
+    assert mapper_shortfalls([network("vgg19", tensors=6)], graph_run(difference="tensor 'x'")) == [
+        "vgg19: 6 of 7 tensors", f"{BLOCK} DIFFERS from the golden: tensor 'x'"
+    ]  # fmt: skip
+
+
+def test_mapper_tables():
+    goals, rows = (table.markdown() for table in mapper_tables([network("resnet50", compiled=61.0)]))
+    assert "| ResNet-50 compiled | 61.0 ! | at most 60.0 s |" in goals and "together" not in goals
+    assert "| resnet50 | 1 | 115,200 | 2,000 | 61.0 | 2.0 | 1,000 | 90.0% | 7 of 7 |" in rows
+    assert len(mapper_tables([network("vgg19")])) == 1 and mapper_tables([]) == []
+
+
+def test_mapper_measures():
+    found = measure_network("lenet5", 2, "tiny")
+    assert found.macs == 2 * NETWORKS["lenet5"].definition.macs and 0 < found.utilisation < 1
+    assert found.tensors == found.nodes > 5
+    assert found.compiled > 0 and found.predicted > 0 and found.instructions > 100
+
+
+# A graph on the RTL ---------------------------------------------------------------------------------------------------
+
+
+def graph_run(*, cycles=399_000, **some):
+    def layer(name, kind, macs, cycles, predicted):
+        return LayerRun(name=name, kind=kind, macs=macs, cycles=cycles, predicted=predicted, bound="MACs")
+
+    layers = (
+        layer("conv", "Conv", 12_500_992, cycles - 1, cycles + 999), layer("add", "Elementwise", 0, 1, 1),
+        layer("pool", "AveragePool", 0, 0, 0), layer("fc", "FullyConnected", 640, 3000, 3000),
+    )  # fmt: skip
+    run = GraphRun(layers=layers, cycles=cycles + 3000, predicted=cycles + 4000, macs_a_cycle=36, compared=4, equal=4)
+    return dataclasses.replace(run, **some)
+
+
+def test_graph_on_rtl():
+    entry = NETWORKS["lenet5"]
+    graph = entry.build(batch=1)
+    run = run_graph(graph, preset("tiny"), {graph.inputs[0]: entry.inputs(1)})
+    assert run.compared == run.equal == len(graph.nodes) and not run.difference
+    assert sum(layer.cycles for layer in run.layers) == run.cycles
+    assert run.macs == entry.definition.macs
+    assert abs(run.predicted - run.cycles) < 0.02 * run.cycles
+
+
+def test_block_tables():
+    whole, layers = (table.markdown() for table in block_tables(graph_run(), "base"))
+    assert "| Mixed_6b | 12,501,632 | 402,000 | 403,000 | +0.25% | 86.4% | 4 of 4 |" in whole
+    assert "| conv | Conv | 12,500,992 | 398,999 | 399,999 | +0.25% | 87.0% | MACs |" in layers
+    assert "| pool | AveragePool |  | 0 | 0 |  |  | MACs |" in layers
+    wrong = block_tables(graph_run(equal=3, difference="x"), "base")[0].markdown()
+    assert "| 3 of 4 ! |" in wrong
+
+
+def test_resnet8_table():
+    assert RESNET8_CONFIG.num_macs == 36 and RESNET8_CONFIG.dram_bytes == 4
+    assert resnet8_cycles(graph_run()) == 399_000 and resnet8_cycles(graph_run(), predicted=True) == 400_000
+    text = resnet8_table(graph_run()).markdown()
+    assert "| 399,000 | at most 400,000 cycles | 87.0% | 4 of 4 |" in text
+    assert "| Rowcast | RTL, all layers | 402,000 |  | 86.4% |  |" in text
+    assert "| NNgen | 36 + 4 MACs, measured | 445,474 |  | 78.0% |  |" in text
+    assert "| 400,001 ! |" in resnet8_table(graph_run(cycles=400_001)).markdown()
+    assert RESNET8.shortfall(400_001) == "ResNet-8 on 36 MACs, CONV layers: 400,001 cycles, goal at most 400,000 cycles"
+
+
 # Output ---------------------------------------------------------------------------------------------------------------
 
 
@@ -367,6 +467,8 @@ def test_table_checks_its_rows():
 def test_group():
     result = CliRunner().invoke(bench, ["--help"])
     assert result.exit_code == 0
-    assert all(name in result.output for name in ("layers", "area", "speed"))
+    assert all(name in result.output for name in ("layers", "area", "speed", "mapper"))
     result = CliRunner().invoke(bench, ["layers", "--layer", "CONV9"])
     assert result.exit_code == 2 and "no layer has 'CONV9' in its name" in result.output
+    result = CliRunner().invoke(bench, ["mapper", "--network", "resnet18"])
+    assert result.exit_code == 2 and "'asymmetric-block'" in result.output

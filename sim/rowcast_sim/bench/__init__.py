@@ -5,6 +5,7 @@ import click
 from .area import area
 from .cycles import cycles
 from .layers import layers
+from .mapper import mapper
 from .mnist import mnist
 from .networks import networks
 from .node_tests import node_tests
@@ -26,5 +27,7 @@ def bench():
     """
 
 
-for command in (layers, area, speed, tiny, topologies, networks, cycles, mnist, node_tests, property_, zoo):
+for command in (
+    layers, area, speed, tiny, topologies, networks, mapper, cycles, mnist, node_tests, property_, zoo,
+):  # fmt: skip
     bench.add_command(command)

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
-__all__ = ["AREA", "BATCHES", "Goal", "INSTRUCTION_SHARE", "NETWORKS", "NetworkGoal", "SPEED", "layer_goal"]
+__all__ = [
+    "AREA", "BATCHES", "Goal", "INSTRUCTION_SHARE", "MAPPER", "NETWORKS", "NetworkGoal", "RESNET8", "SPEED", "SURVEY",
+    "VARIANTS", "layer_goal",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,3 +123,16 @@ NETWORKS = (
 )
 # Images at a time where nobody says otherwise: as in the figures that others published.
 BATCHES = {"alexnet": 4, "vgg16": 3}
+
+# The networks that the survey compares, and their larger or later variants, by the zoo's names.
+SURVEY = ("lenet5", "alexnet", "overfeat-fast", "vgg16", "googlenet", "resnet50", "mobilenet-v1")
+VARIANTS = ("vgg19", "overfeat-accurate", "inception-v3", "resnet152")
+
+# Core seconds, on preset base.
+MAPPER = {
+    "compiled": Goal(name="ResNet-50 compiled", unit="s", most=60.0),
+    "predicted": Goal(name="the survey's networks predicted, together", unit="s", most=20.0),
+}
+
+# ResNet-8 of MLPerf Tiny on 36 MACs, a memory of 4 bytes a cycle.
+RESNET8 = Goal(name="ResNet-8 on 36 MACs, CONV layers", unit="cycles", most=400_000)

@@ -8,14 +8,13 @@ from rowcast_models.zoo import NETWORKS
 from ...errors import InputError
 from ...files import check_target
 from ...timeline import Window, write_runs
-from ..goals import BATCHES
+from ..goals import BATCHES, SURVEY
 from ..output import deliver, outputs
 from .runs import Job, check_all, keep, kept_figures, kept_jobs, measure
 from .tables import goal_table, network_tables, shortfalls, summary
 
 __all__ = ["networks"]
 
-DEFAULT = ("lenet5", "alexnet", "overfeat-fast", "vgg16", "googlenet", "resnet50", "mobilenet-v1")
 TEXT = (
     "Made by `rowcast bench networks`: networks of the zoo, whole, on the compiled RTL, with a memory that moves a "
     "beat a cycle, reads and writes together, after 30 cycles. Figures are those of the program as it would be used, "
@@ -58,7 +57,7 @@ def networks(names, preset_name, batch, every, again, trace_file, window, **file
     for name in names:
         if name not in NETWORKS:
             raise InputError(f"there is no network {name!r}; networks are: {', '.join(NETWORKS)}")
-    names = dict.fromkeys(names or DEFAULT)
+    names = dict.fromkeys(names or SURVEY)
     if trace_file:
         if len(names) != 1:
             raise InputError("--trace is of one run: give --network once")

@@ -24,11 +24,11 @@ from ...results import compare
 from ...saved import digest_of, state_of
 from ...tools import cache_dir
 from ...verilated import Timing, build, emitted
+from ..graph_run import LATENCY, memory_of
 from .figures import CONV, DEPTHWISE, FC, OTHER, POINTWISE, Figures, LayerFigures, buffer_bound
 
 __all__ = ["Job", "Prepared", "check_all", "keep", "kept_figures", "kept_jobs", "measure"]
 
-LATENCY = 30  # cycles of the memory that everything is measured with
 EVERY = 200_000  # cycles from one line of progress to the next
 _NAME = re.compile(r"(?P<network>.+)-(?P<preset>[a-z]+)-batch(?P<batch>\d+)\.json")
 
@@ -51,8 +51,7 @@ class Job:
         config, entry = preset_of(self.preset), NETWORKS[self.network]
         with report.working(f"Building {self}"):
             graph = entry.build(batch=self.batch)
-        timing = Timing(latency=LATENCY, bytes_per_cycle=config.dram_bytes, duplex="half")
-        return Prepared(self, graph, config, timing)
+        return Prepared(self, graph, config, memory_of(config))
 
     def __str__(self):
         images = f", {self.batch} images" if self.batch > 1 else ""
