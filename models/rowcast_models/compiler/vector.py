@@ -431,7 +431,7 @@ class _Lowering:
         words, columns, rows = job.words, piece.columns, piece.rows
         if self.joined and words * columns <= self.longest:
             words, columns = words * columns, 1
-            if self.joined_rows and self.line(box) == line == words and words * rows <= self.longest:
+            if self.joined_rows and starts[0][1] == line == words and words * rows <= self.longest:
                 words, rows = words * rows, 1
         runs = parts(words, columns * rows, self.most, self.turn_cycles)
         for part in runs:
