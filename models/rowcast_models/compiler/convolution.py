@@ -7,7 +7,7 @@ import numpy as np
 from rowcast.isa import Space
 
 from .flow import COMPLETE, Flow, Need
-from .geometry import ceil_div, packed, row_flits, window
+from .geometry import ceil_div, packed, row_flits, same_place, window
 from .mapping import SLOTS, band, filter_words
 
 __all__ = ["ConvJob", "Place", "convolution_room", "convolution_steps"]
@@ -388,11 +388,11 @@ class _Lowering:
         else:
             unit = groups
             first = ((tile.n * shape.e + y.start) * shape.f + x.start) * pixel + u0 * shape.out_words + m0
-            pixel = self.same_place(unit * m.units, shape.out_pitch)
-            line = self.same_place(x.size * pixel, shape.f * shape.out_pitch)
+            pixel = same_place(unit * m.units, shape.out_pitch, self.beat)
+            line = same_place(x.size * pixel, shape.f * shape.out_pitch, self.beat)
             start = self.slots[self.passes % SLOTS]
             base = start + (self.job.target.dram + first - start) % self.beat
-            image = self.same_place(y.size * line, shape.e * shape.f * shape.out_pitch)
+            image = same_place(y.size * line, shape.e * shape.f * shape.out_pitch, self.beat)
         used = self.set_targets(u0, m0, y, x, pixel, line, unit, image)
         resident = self.b.post_set(self.job.post)
         self.b.setting(
@@ -418,10 +418,6 @@ class _Lowering:
             self.job.flow.made(made)
 
         return store
-
-    def same_place(self, words, like):
-        """The smallest pitch of at least `words` that keeps a row's place in a beat."""
-        return words + (like - words) % self.beat
 
     def set_targets(self, u0, m0, y, x, pixel, line, unit, image):
         """POST_PE of every PE; returns the rows of the array to drain."""
@@ -481,12 +477,12 @@ class _Tile:
             self.start = self.loaded = self.end = (shape.h, shape.w)[self.axis]
             return
         (self.top, bottom), (self.left, self.right) = band(shape, ys, 0), band(shape, xs, 1)
-        self.pitch = lowering.same_place((self.right - self.left) * self.pixel, shape.w * self.pixel)
+        self.pitch = same_place((self.right - self.left) * self.pixel, shape.w * self.pixel, lowering.beat)
         self.dram = job.source.dram + ((n * shape.h + self.top) * shape.w + self.left) * self.pixel
         self.base = base + (self.dram - base) % lowering.beat
         self.loaded, self.end = ((self.top, bottom), (self.left, self.right))[self.axis]
         self.start = self.loaded
-        self.image = lowering.same_place(max(1, bottom - self.top) * self.pitch, shape.h * shape.w * self.pixel)
+        self.image = same_place(max(1, bottom - self.top) * self.pitch, shape.h * shape.w * self.pixel, lowering.beat)
 
     def at(self, y, x, word):
         """Word address of a pixel's word."""

@@ -12,6 +12,11 @@ def ceil_div(a, b):
     return -(-a // b)
 
 
+def same_place(words, like, beat):
+    """The smallest pitch of at least `words` that keeps the place in a beat of so many words which pitch `like` keeps."""
+    return words + (like - words) % beat
+
+
 @dataclass(frozen=True)
 class ConvShape:
     """The loops of a convolution in the survey's letters, as the hardware sees them.

@@ -66,7 +66,9 @@ def concat_homes(graph, lanes, *, whole=False):
         for name, home in zip(node.inputs, concat_parts(graph, node, lanes), strict=True):
             producer = graph.producer(name)
             alone = graph.consumers(name) == [node] and node.inputs.count(name) == 1 and name not in outside
-            moves = isinstance(producer, g.Reshape | g.Concat | g.Constant) or is_identity(graph, producer)
+            # The words of a ChannelSum are pixels to the array, side by side; others have no work of their own.
+            elsewhere = g.Reshape | g.Concat | g.Constant | g.ChannelSum
+            moves = isinstance(producer, elsewhere) or is_identity(graph, producer)
             if producer is not None and alone and not moves and not (whole and home.table is not None):
                 homes[name] = home
     return homes

@@ -390,10 +390,12 @@ class _Compiler(Placement):
             size = min(given[1], ceil_div(convolution_room(tiling), self.step) * self.step)
             pixels, made = (math.prod(layout[:3]) for layout in (source.layout, layout))
             job = ConvJob(
-                placed, mapping, tiling, weights, params, post, pad, source.place, place, (given[0], size), self.flow(node), pixels, made
+                placed, mapping, tiling, weights, params, post, pad, source.place, place, (given[0], size),
+                self.flow(node), pixels, made,
             )  # fmt: skip
             claim = (given[0], given[0] + size) if size else None
-            return Work(convolution_steps(self.b, job), describe(mapping), cost.cycles, claim, array=True, light=isinstance(node, LIGHT))
+            steps, light = convolution_steps(self.b, job), isinstance(node, LIGHT)
+            return Work(steps, describe(mapping), cost.cycles, claim, array=True, light=light)
 
         return self.settle(node, layout, attempt)
 
@@ -653,8 +655,9 @@ class _Compiler(Placement):
             if value.place.dram is not None:
                 if name not in self.graph.tensors or (name in self.homes and self.homes[name].table is not None):
                     continue  # parts with holes between them, and what passed a table on its way
-                address = value.place.dram
-                tensors[name] = TensorPlace(tuple(self.graph.tensors[name].shape), value.layout, address + shift * (address >= self.base), value.place.pitch)
+                address = value.place.dram + shift * (value.place.dram >= self.base)
+                shape = tuple(self.graph.tensors[name].shape)
+                tensors[name] = TensorPlace(shape, value.layout, address, value.place.pitch)
         end = self.top + shift
         if end * lanes > MAX_IMAGE:
             raise CompileError(f"the network needs {end * lanes:,} bytes of memory, more than {MAX_IMAGE:,}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from rowcast.isa import PostSource, Space
 
 from .convolution import set_loops
-from .geometry import ceil_div
+from .geometry import ceil_div, same_place
 from .vector import VectorError, column_cycles, one_loop, parts, result_loops
 from .weave import at_once
 
@@ -137,25 +137,21 @@ class _Lowering:
         self.pitch = job.target.pitch or self.words
         self.out_line = job.line or self.f * self.pitch
         # In a box, too, a pixel and a row keep their places in a beat of the memory.
-        self.pixel = self.pitch if job.target.act is not None else self.same_place(self.words, self.pitch)
+        self.pixel = self.pitch if job.target.act is not None else same_place(self.words, self.pitch, self.beat)
         self.half = job.room[1] // 2 // self.beat * self.beat
         self.base = ceil_div(job.room[0], self.beat) * self.beat
         if self.words > _TURNS:
             raise VectorError(f"a tensor of {self.words} words a pixel: at most {_TURNS} are possible")
         self.boxes = self.cut(_Box(0, 0, [int(row) for row in job.rows], [int(column) for column in job.columns]))
 
-    def same_place(self, words, like):
-        """The smallest pitch of at least `words` that keeps a place in a beat."""
-        return words + (like - words) % self.beat
-
     def in_pitch(self, box):
         """Words from one input row to the next while the box is at work."""
-        return self.in_line if self.job.source.act is not None else self.same_place(box.width * self.words, self.in_line)
+        return self.in_line if self.job.source.act is not None else same_place(box.width * self.words, self.in_line, self.beat)
 
     def out_pitch(self, box):
         """Words from one row of the result to the next, there."""
         whole = self.job.target.act is not None
-        return self.out_line if whole else self.same_place(len(box.columns) * self.pixel, self.out_line)
+        return self.out_line if whole else same_place(len(box.columns) * self.pixel, self.out_line, self.beat)
 
     def needed(self, box):
         """Words of activation memory that a box takes beside resident tensors."""

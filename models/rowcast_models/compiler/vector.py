@@ -13,7 +13,7 @@ from rowcast.isa import PostSource, Space
 
 from .convolution import Place, set_loops
 from .flow import Flow, Need
-from .geometry import ceil_div
+from .geometry import ceil_div, same_place
 
 __all__ = [
     "PIECE", "Part", "VectorError", "VectorJob", "column_cycles", "lower_vector", "one_loop", "parts", "result_loops",
@@ -239,14 +239,14 @@ class _Lowering:
 
     def in_words(self, rows, columns):
         """Words of an input of such a box."""
-        line = self.same_place(self.in_columns(columns) * self.in_pixel, self.job.w * self.in_pitch)
+        line = same_place(self.in_columns(columns) * self.in_pixel, self.job.w * self.in_pitch, self.beat)
         return self.in_rows(rows) * line + self.beat
 
     def box_words(self, rows, columns):
         """Words of such a box, inputs and output."""
         words = len(self.moving) * self.in_words(rows, columns)
         if self.job.target.act is None:
-            words += rows * self.same_place(columns * self.pixel, self.job.f * self.pitch) + 2 * self.beat
+            words += rows * same_place(columns * self.pixel, self.job.f * self.pitch, self.beat) + 2 * self.beat
         return words
 
     def box_size(self):
@@ -368,14 +368,10 @@ class _Lowering:
 
     # Operations -----------------------------------------------------------------------------------------------------------
 
-    def same_place(self, words, like):
-        """The smallest pitch of at least `words` that keeps a row's place in a beat."""
-        return words + (like - words) % self.beat
-
     def line(self, box):
         """Words from one input row of a loaded box to the next."""
         _, _, left, right = self.span(box)
-        return self.same_place((right - left) * self.in_pixel, self.job.w * self.in_pitch)
+        return same_place((right - left) * self.in_pixel, self.job.w * self.in_pitch, self.beat)
 
     def load(self, number, box):
         """Load the inputs that are in memory; the first word of each input's box, and where its output can stand."""
@@ -405,7 +401,7 @@ class _Lowering:
         first = ((box.n * job.e + box.y) * job.f + box.x) * self.pitch
         if job.target.act is not None:
             return job.target.act + first, job.f * self.pitch
-        line = self.same_place(box.columns * self.pixel, job.f * self.pitch)
+        line = same_place(box.columns * self.pixel, job.f * self.pitch, self.beat)
         return free + (job.target.dram + first - free) % self.beat, line
 
     def settings(self):
@@ -431,7 +427,7 @@ class _Lowering:
         words, columns, rows = job.words, piece.columns, piece.rows
         if self.joined and words * columns <= self.longest:
             words, columns = words * columns, 1
-            if self.joined_rows and self.line(box) == line == words and words * rows <= self.longest:
+            if self.joined_rows and starts[0][1] == line == words and words * rows <= self.longest:
                 words, rows = words * rows, 1
         runs = parts(words, columns * rows, self.most, self.turn_cycles)
         for part in runs:

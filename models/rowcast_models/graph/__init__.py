@@ -20,6 +20,6 @@ from .pooling import AveragePool, ChannelSum, MaxPool
 from .tensor import GraphError, Requantisation, Tensor
 
 __all__ = [
-    "AveragePool", "ChannelSum", "Concat", "Constant", "Conv", "Elementwise", "FullyConnected", "Graph", "GraphError", "MaxPool", "Node", "Pad",
-    "Requantisation", "Reshape", "Resize", "Select", "Table", "Tensor", "tflite_add", "tflite_mul",
+    "AveragePool", "ChannelSum", "Concat", "Constant", "Conv", "Elementwise", "FullyConnected", "Graph", "GraphError",
+    "MaxPool", "Node", "Pad", "Requantisation", "Reshape", "Resize", "Select", "Table", "Tensor", "tflite_add", "tflite_mul",
 ]  # fmt: skip
