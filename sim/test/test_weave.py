@@ -7,8 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rowcast import preset
+from rowcast.isa import PostMode, PostSource
 from rowcast_models import graph as g
+from rowcast_models.compiler.builder import Builder
+from rowcast_models.compiler.convolution import Place, PostSettings
 from rowcast_models.compiler.network import compile_graph
+from rowcast_models.compiler.vector import VectorJob, lower_vector
 from rowcast_models.golden.evaluate import evaluate
 from rowcast_sim.functional import FunctionalMachine
 
@@ -177,3 +181,13 @@ def test_boxes_of_columns_of_a_tensor_in_the_buffer():
     config = preset("base").replace(noc_words=2, dram_bytes=16, act_words=512)
     program = check(behind_x((1, 10, 6, 8), nodes), config, rng, keep_all=False)
     assert {i["words"] for i in program.instructions if i.name == "STORE"} == {3 * 4}
+
+
+def test_boxes_stay_in_their_room():
+    """Also where it does not begin with a beat of the memory."""
+    builder = Builder(preset("base").replace(lanes=4, dram_bytes=32, act_words=8192))
+    post, room = PostSettings(PostMode.BYPASS, 0, -128, 127), (1, 1024)
+    source, target = Place(dram=0), Place(act=4096)
+    lower_vector(builder, VectorJob(PostSource.MAX, (source,), target, 2, 13, 1, 126, 13, 1, post, room))
+    loads = [op.instruction for op in builder.ops if op.instruction.name == "LOAD"]
+    assert loads and max(i["buffer"] + i["words"] * i["rows"] for i in loads) <= sum(room)

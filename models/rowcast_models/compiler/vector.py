@@ -192,8 +192,8 @@ class _Lowering:
         self.whole = self.in_pixel == in_pitch == self.pitch == job.words  # pixels stand side by side everywhere
         self.moving = [place for place in job.inputs if place.act is None]
         base, size = job.room
-        self.half = size // 2 // self.beat * self.beat
         self.base = ceil_div(base, self.beat) * self.beat
+        self.half = (base + size - self.base) // 2 // self.beat * self.beat
         self.reads = 2 if len(job.inputs) == 2 else job.window[0] * job.window[1]
         if max(job.f, job.words, *job.window) > _TURNS:
             raise VectorError(f"a tensor of {job.f} columns or {job.words} words a pixel: at most {_TURNS} are possible")
