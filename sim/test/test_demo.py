@@ -100,7 +100,8 @@ def test_crop_box():
     ({"computing": 90, "load": 10}, 20, 0.1, "idle MACs"),
     ({"computing": 90, "load": 10}, 85, 0.1, "DRAM"),
     ({"computing": 10, "drain": 90}, 0, 0.1, "drain"),
-    ({}, 0, 0, "-"),
+    ({}, 0, 0, "done meanwhile"),
+    ({"drain": 1}, 0, 0, "done meanwhile"),
 ])  # fmt: skip
 def test_bound(causes, beats, utilisation, want):
     assert report.bound(LayerCycles.of(causes, read_beats=beats), utilisation) == want
