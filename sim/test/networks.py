@@ -1,9 +1,14 @@
 """Small random graphs, and an odd configuration, that tests of the compiler and of the simulators share."""
 
+import copy
+
 import numpy as np
 from rowcast import preset
 from rowcast_models import graph as g
+from rowcast_models.compiler.network import compile_graph
+from rowcast_models.golden.evaluate import evaluate
 from rowcast_models.golden.requantise import quantise_multiplier_tflite
+from rowcast_sim.functional import FunctionalMachine
 
 # Odd in everything that the mapping could take for granted: array size, words, network and memory widths.
 ODD = preset("base").replace(
@@ -98,3 +103,19 @@ def everything(rng, shape):
 def inputs_of(graph, rng):
     """Random inputs over the whole range."""
     return {name: rng.integers(-128, 128, graph.tensors[name].shape).astype(np.int8) for name in graph.inputs}
+
+
+def check_functional(graph, config, inputs, *, keep_all=True, orders=1):
+    """Compile, run on the functional machine in several orders of units; every tensor in memory equals the golden's."""
+    want = evaluate(graph, inputs)
+    program = compile_graph(graph, config, keep_all=keep_all)
+    image = program.image(inputs)
+    assert set(graph.tensors if keep_all else graph.outputs) <= set(program.tensors)
+    for order in range(orders):
+        memory = image[program.data_offset :].copy()
+        FunctionalMachine(config, memory, seed=order).run(copy.deepcopy(program.instructions))
+        for name in program.tensors:
+            offset, size = program.span(name)
+            got = program.tensor(name, memory[offset - program.data_offset :][:size])
+            np.testing.assert_array_equal(got, want[name], f"tensor {name}, order {order}")
+    return program

@@ -18,7 +18,7 @@ from rowcast_sim.functional import Deadlock, FunctionalMachine
 sys.path.insert(0, str(Path(__file__).parent))
 
 from corners import CORNERS  # noqa: E402
-from networks import ODD, convolution, everything, inputs_of, random_convolution, single  # noqa: E402
+from networks import ODD, check_functional, convolution, everything, inputs_of, random_convolution, single  # noqa: E402
 from rowcast import isa  # noqa: E402
 
 BASE = preset("base")
@@ -36,20 +36,9 @@ CONFIGS = {
 
 
 def check(graph, config, seed, inputs=None, *, orders=2):
-    """Compile, run in several orders, compare every tensor."""
+    """Every tensor, on random inputs of this seed or given ones."""
     inputs = inputs_of(graph, np.random.default_rng(seed)) if inputs is None else inputs
-    want = evaluate(graph, inputs)
-    program = compile_graph(graph, config, keep_all=True)
-    image = program.image(inputs)
-    for order in range(orders):
-        memory = image[program.data_offset :].copy()
-        FunctionalMachine(config, memory, seed=order).run(copy.deepcopy(program.instructions))
-        assert set(program.tensors) == set(graph.tensors)
-        for name in program.tensors:
-            offset, size = program.span(name)
-            got = program.tensor(name, memory[offset - program.data_offset :][:size])
-            np.testing.assert_array_equal(got, want[name], f"tensor {name}, seed {seed}, order {order}")
-    return program
+    return check_functional(graph, config, inputs, orders=orders)
 
 
 @pytest.mark.parametrize("seed", range(24))
