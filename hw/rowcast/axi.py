@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out, Signature
 from amaranth.utils import ceil_log2
 
 __all__ = [
-    "FETCH_ID", "LOAD_ID", "OKAY", "ReadArbiter", "address_layout", "join_manager", "lite_ports", "lite_signature",
+    "FETCH_ID", "ID_WIDTH", "LOAD_ID", "OKAY", "ReadArbiter", "address_layout", "join_manager", "lite_ports", "lite_signature",
     "manager_ports", "read_channels", "read_data_layout", "response_layout", "write_channels", "write_data_layout",
 ]  # fmt: skip
 
