@@ -35,6 +35,7 @@ _RANGES = {
     "burst_beats": (4, 256, True),
     "outstanding_reads": (1, 16, True),
     "counter_width": (32, 64, False),
+    "lut_pes": (0, 1024, False),
 }
 
 
@@ -58,6 +59,7 @@ class Config:
     burst_beats : longest AXI burst.
     outstanding_reads : AXI read bursts of LOAD under way at once; the instruction fetch has up to four of its own.
     counter_width : bits of the performance counters.
+    lut_pes : PEs whose multipliers are LUTs, for a device with too few multipliers: the last ones, row by row.
 
     Raises
     ------
@@ -82,6 +84,7 @@ class Config:
     burst_beats: int = 32
     outstanding_reads: int = 8
     counter_width: int = 40
+    lut_pes: int = 0
 
     def __post_init__(self):
         for name, (low, high, power) in _RANGES.items():
@@ -109,6 +112,10 @@ class Config:
             raise ConfigError(
                 f"burst_beats ({self.burst_beats}) x dram_bytes ({self.dram_bytes}) must be at most 4096: "
                 "an AXI burst stays inside 4 KiB"
+            )
+        if self.lut_pes > self.num_pes:
+            raise ConfigError(
+                f"lut_pes ({self.lut_pes}) must be at most rows x columns ({self.num_pes}), the number of PEs"
             )
         if self.filter_words // 2 < 2 * self.lanes:
             raise ConfigError(
@@ -199,6 +206,9 @@ PRESETS = {
     ),
     # 128 MACs for an ECP5-85F.
     "base": Config(),
+    # 192 MACs for an ECP5-85F, which has 156 multipliers: 20 go to the requantisers, 128 to the array, 64 are LUTs.  Its
+    # 208 block RAMs hold 24 PEs if the scratchpads have half of `base`'s pixels, and the filter memory half of its words.
+    "wide": Config(rows=6, columns=4, psum_pixels=64, filter_buffer_words=4096, lut_pes=8),
     # 1024 MACs.
     "large": Config(
         rows=8, columns=16, lanes=8, act_words=65536, act_banks=16, filter_buffer_words=32768, param_channels=1024,
