@@ -206,9 +206,9 @@ PRESETS = {
     ),
     # 128 MACs for an ECP5-85F.
     "base": Config(),
-    # 192 MACs for an ECP5-85F, which has 156 multipliers: 20 go to the requantisers, 128 to the array, 64 are LUTs.  Its
-    # 208 block RAMs hold 24 PEs if the scratchpads have half of `base`'s pixels, and the filter memory half of its words.
-    "wide": Config(rows=6, columns=4, psum_pixels=64, filter_buffer_words=4096, lut_pes=8),
+    # 192 MACs for an ECP5-85F, which has 156 multipliers: 20 go to the requantisers, 128 to the array, and 64 are LUTs.
+    # Of its 208 block RAMs 120 go to the array (5 a PE, 6 with more pixels), 32 to each memory, 16 to the post-processors.
+    "wide": Config(rows=6, columns=4, psum_pixels=64, act_words=8192, lut_pes=8),
     # 1024 MACs.
     "large": Config(
         rows=8, columns=16, lanes=8, act_words=65536, act_banks=16, filter_buffer_words=32768, param_channels=1024,
