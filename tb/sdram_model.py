@@ -264,7 +264,7 @@ class SdramModel:
             return
         number, row, column, index = self._burst
         place = 2 * ((column & -self._length | (column + index) % self._length) % self.chip.columns)
-        if not pins.dq_oe:
+        if not pins.dq_oe and pins.dqm != 0b11:
             self._blame("DQ", f"nothing drives word {index} of a WRITE to bank {number}")
         for i in range(2):
             if not pins.dqm >> i & 1:

@@ -8,6 +8,7 @@ from amaranth import Cat
 from amaranth.sim import Simulator
 from rowcast.config import Config
 from rowcast.soc.sdram import ULX3S, IS42S16160G_7, SdramController, W9825G6KH_6
+from rowcast.soc.sdram_chunks import access_words
 from sdram_model import PINS, Pins, SdramModel
 
 MHZ = 1_000_000
@@ -36,6 +37,7 @@ class Bench:
         self.io_delay = io_delay
         self.read_beats, self.write_beats, self.cycle = [], [], 0
         self.read_errors = 0
+        self.began = self.finished = None  # cycles of the first access and after the last one's words, at the pins
 
     # what a test asks for
 
@@ -118,6 +120,9 @@ class Bench:
                 values.append(shown & (1 << width) - 1)
                 shown >>= width
             delayed.append(Pins(*values))
+            if values[2:5] == [1, 0, 0] or values[2:5] == [1, 0, 1]:
+                self.began = self.cycle if self.began is None else self.began
+                self.finished = self.cycle + access_words(self.config)
             coming.append(model.edge(delayed.popleft()))
             ctx.set(pins.dq_i, coming.popleft())
             for bit, (name, queue, stream) in enumerate((("ar", self.ar, bus.ar), ("aw", self.aw, bus.aw), ("w", self.w, bus.w))):
@@ -147,6 +152,30 @@ class Bench:
             assert self.tolerant, f"read of {address:#x}: {data:#x}, not {expected:#x}"
 
     tolerant = False
+
+
+class Stream(Bench):
+    """Bursts of the accelerator's length, always one more than the controller takes: `pattern` of them, "r" and "w", in turn.
+
+    Reads go through one region, writes through another.
+    """
+
+    def __init__(self, pattern, count, *args, **options):
+        super().__init__(*args, **options)
+        self.places = {"r": 3 << 20, "w": (9 << 20) + 2048}
+        self.todo = deque((pattern * count)[:count])
+
+    def more(self):
+        beats = self.config.burst_beats
+        while self.todo and len(self.ar if self.todo[0] == "r" else self.aw) < 2:
+            side = self.todo.popleft()
+            place, self.places[side] = self.places[side], self.places[side] + beats * self.config.dram_bytes
+            (self.read if side == "r" else self.write)(place, beats)
+        return bool(self.todo)
+
+    def cycles(self):
+        """From the first beat of either side to the last access."""
+        return self.finished - self.began
 
 
 class Random(Bench):

@@ -43,8 +43,8 @@ class SdramController(wiring.Component):
     read's first beat about 20 cycles after its address if the row is open.  A write is answered when its last word is on
     its way: whoever reads after the answer gets what was written.  Reads and writes pass each other.
 
-    Addresses beyond the chip are answered with SLVERR, in bursts of the right length, and change nothing.  Reset starts
-    the chip anew, but what it holds is kept only if that takes less time than a row may wait for its refresh.
+    Addresses beyond the chip are answered with SLVERR, in bursts of the right length, and change nothing.  A reset
+    sets the chip's mode again, at once; what the chip holds stays, but for a write that the reset cuts.
 
     Parameters
     ----------
@@ -137,8 +137,10 @@ class SdramController(wiring.Component):
             m.d.sync += later.eq(command)
             command = later
         code = command.code.as_value()
-        m.d.sync += pins.cke.eq(1)
+        awake = Signal(reset_less=True)  # never low again: the chip would keep what it does for later
+        m.d.sync += awake.eq(1)
         m.d.comb += [
+            pins.cke.eq(awake),
             *(getattr(pins, name).eq(code[bit]) for bit, name in enumerate(("we_n", "cas_n", "ras_n", "cs_n"))),
             pins.ba.eq(command.ba),
             pins.a.eq(command.a),

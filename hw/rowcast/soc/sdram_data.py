@@ -99,7 +99,7 @@ class WriteData(wiring.Component):
                 "access": In(access_layout()),
                 "started": In(1),
                 "dq": Out(8 * WORD_BYTES),
-                "dqm": Out(WORD_BYTES),
+                "dqm": Out(WORD_BYTES, init=(1 << WORD_BYTES) - 1),
                 "oe": Out(1),
             }
         )

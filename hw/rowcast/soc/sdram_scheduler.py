@@ -14,6 +14,7 @@ __all__ = ["ADDRESS_PINS", "Command", "SdramScheduler", "access_layout", "comman
 ADDRESS_PINS = 13
 TURN_WORDS = 2 * CHUNK_BYTES // WORD_BYTES  # before the other direction has its turn: a turn costs about 8 cycles
 _IDLE = 16  # cycles without a chunk after which what is owed is refreshed
+_SETTLE = 31  # cycles after which nothing that a reset has cut is under way in the chip
 _ALL_BANKS = 1 << 10  # of PRECHARGE
 
 
@@ -263,6 +264,7 @@ class SdramScheduler(wiring.Component):
         owed = Signal(range(2 * max(POSTPONED, self.chip.startup_refreshes)))
         interval, tick = Signal(range(timing.refresh)), Signal()
         waited, power = Signal(range(timing.powerup + 1)), Signal()
+        powered = Signal(reset_less=True)  # since the bitstream was loaded
         quiet, idle = Signal(range(_IDLE + 1)), Signal()
         # The chunks that stand in the scheduler end first: meanwhile another refresh may fall due.
         rest = 2 * CHUNK_BYTES // WORD_BYTES + 64
@@ -285,7 +287,7 @@ class SdramScheduler(wiring.Component):
         with m.FSM():
             with m.State("POWERUP"):
                 m.d.comb += self._hold.eq(1)
-                m.d.sync += [waited.eq(waited + 1), power.eq(waited == timing.powerup)]
+                m.d.sync += [waited.eq(waited + 1), power.eq((waited == timing.powerup) | (powered & (waited == _SETTLE)))]
                 with m.If(power):
                     m.next = "CLOSE"
             with m.State("RUN"):
@@ -304,7 +306,7 @@ class SdramScheduler(wiring.Component):
                         m.next = "MODE"
             with m.State("MODE"):
                 m.d.comb += [self._hold.eq(1), go["mode"].eq(1)]
-                m.d.sync += self.started.eq(1)
+                m.d.sync += [self.started.eq(1), powered.eq(1)]
                 m.next = "REFRESH"
         with m.If(power):
             m.d.sync += [power.eq(0), owed.eq(self.chip.startup_refreshes)]
