@@ -50,7 +50,7 @@ class SdramModel:
         self._rows = {}
         self._banks = [_Bank() for _ in range(chip.banks)]
         self._now = 0
-        self._started = self._owed_since = None  # edge of the mode register's first setting; of the refresh that is owed
+        self._started = self._owed_since = None  # edges of the mode register's first setting, of the oldest owed refresh
         self._precharged_all, self._start_refreshes = False, 0
         self._activated = self._refreshed = self._mode_set = None
         self._latency, self._length = None, 1
@@ -77,7 +77,8 @@ class SdramModel:
 
     def read(self, address, length):
         """Bytes, by the controller's map: word, column, bank, row from the lowest bit."""
-        return bytes(self._row(bank, row)[place] for bank, row, place in map(self._place, range(address, address + length)))
+        places = map(self._place, range(address, address + length))
+        return bytes(self._row(bank, row)[place] for bank, row, place in places)
 
     def write(self, address, content):
         """Put bytes there, past the pins."""
@@ -99,7 +100,8 @@ class SdramModel:
             return
         passed = self._now - since
         if passed * 10**9 < ns * self.clock_hz or passed < cycles:
-            self._blame(rule, f"{what} after {passed} cycles ({self._ns(passed):.1f} ns), {ns:g} ns and {cycles} cycles needed")
+            after = f"after {passed} cycles ({self._ns(passed):.1f} ns)"
+            self._blame(rule, f"{what} {after}, {ns:g} ns and {cycles} cycles needed")
 
     def _ready(self, what):
         """Rules about what every command but a no-operation waits for."""
@@ -145,7 +147,8 @@ class SdramModel:
 
     def _cut(self, bank=None):
         """Reads (of this bank) end here: what would be sampled from CAS latency on does not come."""
-        gone = [edge for edge, (_, own) in self._out.items() if edge >= self._now + self._latency and bank in (None, own)]
+        first = self._now + self._latency
+        gone = [edge for edge, (_, own) in self._out.items() if edge >= first and bank in (None, own)]
         for edge in gone:
             del self._out[edge]
         return len(gone)
@@ -178,8 +181,8 @@ class SdramModel:
             what = f"PRECHARGE of bank {number}"
             self._least("tRAS", f"{what} follows its ACTIVATE", bank.activated, self.chip.tras)
             self._least("tWR", f"{what} follows its last word", bank.written, self.chip.twr, self.chip.twr_cycles)
-            if self._ns(self._now - bank.activated) > self.chip.tras_max:
-                self._blame("tRAS", f"{what} after {self._ns(self._now - bank.activated):.0f} ns, {self.chip.tras_max:g} ns at most")
+            if (after := self._ns(self._now - bank.activated)) > self.chip.tras_max:
+                self._blame("tRAS", f"{what} after {after:.0f} ns, {self.chip.tras_max:g} ns at most")
             if self._burst is not None and self._burst[0] == number:
                 self._blame("burst", f"{what} in the middle of a WRITE to it")
                 self._burst = None
@@ -205,7 +208,8 @@ class SdramModel:
         length, self._latency = pins.a & 7, pins.a >> 4 & 7
         limit = dict(self.chip.cas).get(self._latency)
         if length > 3 or pins.a >> 3 & 1 or pins.a >> 7 or pins.ba:
-            self._blame("command", f"MODE {pins.ba:02b} {pins.a:013b}: this model knows sequential bursts of 1 to 8 words")
+            mode = f"MODE {pins.ba:02b} {pins.a:013b}"
+            self._blame("command", f"{mode}: this model knows sequential bursts of 1 to 8 words")
         if limit is None or limit < self.clock_hz:
             self._blame("CAS", f"CAS latency {self._latency} at {self.clock_hz / 1e6:g} MHz")
             self._latency = self._latency if limit else 3

@@ -50,33 +50,31 @@ class Bench:
 
 @cocotb.test(**_TIMEOUT)
 async def traffic(dut):
-    """Several tasks write and read back regions of their own, of all lengths and alignments, with pauses on all channels."""
-    for seed, pauses in ((1, 0), (2, 40)):
-        bench = Bench(dut, seed, pause_percent=pauses)
-        await bench.begin()
-        size = min(CHIP.size, 1 << bench.config.address_width)
+    """Four tasks write and read back regions of their own, all lengths and alignments, with pauses on all channels."""
+    bench = Bench(dut, 1, pause_percent=40)
+    await bench.begin()
+    size = min(CHIP.size, 1 << bench.config.address_width)
 
-        async def work(number, bench=bench, size=size):
-            rng = random.Random(number)
-            base = (number * size // 4) + 0x1000 * rng.randrange(16)
-            twin = bytearray(bench.chip.read(base, 8192))
-            for _ in range(12):
-                length, start = rng.choice((1, 3, 64, 500, 3000)), rng.randrange(4000)
-                if rng.random() < 0.5:
-                    content = rng.randbytes(length)
-                    answer = await bench.master.write(base + start, content)
-                    assert answer.resp == AxiResp.OKAY
-                    twin[start : start + length] = content
-                else:
-                    answer = await bench.master.read(base + start, length)
-                    assert answer.resp == AxiResp.OKAY
-                    assert answer.data == twin[start : start + length], f"task {number}, {base + start:#x}, {length} bytes"
-            await ClockCycles(dut.clk, 20)  # an answer comes before its last words
-            assert bench.chip.read(base, 8192) == twin
+    async def work(number):
+        rng = random.Random(number)
+        base = (number * size // 4) + 0x1000 * rng.randrange(16)
+        twin = bytearray(bench.chip.read(base, 8192))
+        for step in range(12):
+            length, start = rng.choice((1, 3, 64, 500, 3000)), rng.randrange(4000)
+            if step % 2:
+                answer = await bench.master.read(base + start, length)
+                assert answer.resp == AxiResp.OKAY
+                assert answer.data == twin[start : start + length], f"task {number}, {base + start:#x}, {length} bytes"
+            else:
+                content = rng.randbytes(length)
+                answer = await bench.master.write(base + start, content)
+                assert answer.resp == AxiResp.OKAY
+                twin[start : start + length] = content
+        await ClockCycles(dut.clk, 20)  # an answer comes before its last words
+        assert bench.chip.read(base, 8192) == twin
 
-        await Combine(*(cocotb.start_soon(work(number)) for number in range(4)))
-        assert bench.chip.commands["REFRESH"] > CHIP.startup_refreshes
-        return
+    await Combine(*(cocotb.start_soon(work(number)) for number in range(4)))
+    assert bench.chip.commands["REFRESH"] > CHIP.startup_refreshes
 
 
 @cocotb.test(**_TIMEOUT)
@@ -84,12 +82,11 @@ async def beyond(dut):
     """What is not on the chip is answered with SLVERR, in between of what is; a write there changes nothing."""
     bench = Bench(dut, 3, pause_percent=30)
     await bench.begin()
-    if bench.config.address_width <= (CHIP.size - 1).bit_length():
-        return
     before = bench.chip.read(0, 4096)
     bad = [cocotb.start_soon(bench.master.read(CHIP.size + 4096 * i, 500)) for i in range(3)]
     good = cocotb.start_soon(bench.master.read(256, 1000))
-    writes = [cocotb.start_soon(bench.master.write(CHIP.size + 8, bytes(range(256)))), cocotb.start_soon(bench.master.write(4096, b"here"))]
+    places = ((CHIP.size + 8, bytes(range(256))), (4096, b"here"))
+    writes = [cocotb.start_soon(bench.master.write(*place)) for place in places]
     for task in bad:
         answer = await task
         assert answer.resp == AxiResp.SLVERR and len(answer.data) == 500
@@ -107,8 +104,8 @@ async def throughput(dut):
     await bench.begin()
     await bench.master.read(0, 8)
     bench.reads.clear()
-    answer = await bench.master.read(0x8000, 1 << 16)
-    assert answer.data == bench.chip.read(0x8000, 1 << 16)
+    answer = await bench.master.read(0x8000, 1 << 15)
+    assert answer.data == bench.chip.read(0x8000, 1 << 15)
     cycles = bench.reads[-1] - bench.reads[0]
-    dut._log.info("%d words in %d cycles", (1 << 16) // 2, cycles)
-    assert (1 << 16) / 2 >= 0.9 * cycles
+    dut._log.info("%d words in %d cycles", (1 << 15) // 2, cycles)
+    assert (1 << 15) / 2 >= 0.9 * cycles

@@ -7,8 +7,7 @@ from sdram_top import SdramTop
 
 CONFIGS = {
     "8 bytes": Config(),
-    "4 bytes, inside the chip": Config(lanes=4, dram_bytes=4, address_width=24),
-    "32 bytes": Config(dram_bytes=32, burst_beats=128),
+    "32 bytes": Config(dram_bytes=32, burst_beats=64),
 }
 
 

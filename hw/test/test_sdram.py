@@ -8,7 +8,7 @@ from amaranth import Cat, Module, ResetInserter, Signal
 from amaranth.sim import Simulator
 from rowcast.config import Config
 from rowcast.soc import sdram_scheduler
-from rowcast.soc.sdram import ULX3S, IS42S16160G_7, SdramController, W9825G6KH_6
+from rowcast.soc.sdram import ULX3S, AS4C32M16SB_7, IS42S16160G_7, SdramController, W9825G6KH_6
 from sdram_model import PINS, Pins, SdramModel
 
 MHZ = 1_000_000
@@ -40,15 +40,16 @@ class Bench:
     """
 
     def __init__(
-        self, config=BASE, chip=QUICK, *, clock_hz=100 * MHZ, stall=0.0, model_chip=None, io_delay=0, seed=SEED, reset_at=None,
-        exact=True, **options,
+        self, config=BASE, chip=QUICK, *, clock_hz=100 * MHZ, stall=0.0, model_chip=None, io_delay=0, seed=SEED,
+        reset_at=None, exact=True, **options,
     ):  # fmt: skip
         self.config, self.chip, self.io_delay, self.reset_at, self.exact = config, chip, io_delay, reset_at, exact
         self.dut = SdramController(config, chip, clock_hz=clock_hz, io_delay=io_delay, **options)
         self.model = SdramModel(model_chip or chip, clock_hz)
         self.rng, self.stall, self.twin = random.Random(seed), stall, {}
         self.ar, self.aw, self.w = deque(), deque(), deque()  # to be offered
-        self.reads, self.answers = deque(), deque()  # owed: (data, id, last, address, beats), (response, address, beats)
+        # owed: (data, id, last, address, beats), (response, address, beats)
+        self.reads, self.answers = deque(), deque()
         self.asked, self.beats, self.errors, self.cycle = [], [], 0, 0
         self.began = self.finished = None
 
@@ -91,11 +92,11 @@ class Bench:
         bus, pins = self.dut.bus, self.dut.pins
         parts = {
             **{name: getattr(pins, name) for name in PINS}, "r_data": bus.r.payload.data, "r_id": bus.r.payload.id,
-            "r_last": bus.r.payload.last, "r_resp": bus.r.payload.resp, "b_resp": bus.b.payload.resp, "ar": bus.ar.ready,
-            "aw": bus.aw.ready, "w": bus.w.ready, "r": bus.r.valid, "b": bus.b.valid, "ready": self.dut.ready,
+            "r_last": bus.r.payload.last, "r_resp": bus.r.payload.resp, "b_resp": bus.b.payload.resp,
+            "ar": bus.ar.ready, "aw": bus.aw.ready, "w": bus.w.ready, "r": bus.r.valid, "b": bus.b.valid, "ready": self.dut.ready,
         }  # fmt: skip
         self.widths = {name: len(signal) for name, signal in parts.items()}
-        self.shown, self.reset = Signal(sum(self.widths.values())), Signal()  # one signal: the simulator samples it quickly
+        self.shown, self.reset = Signal(sum(self.widths.values())), Signal()  # one signal is sampled quickly
         m = Module()
         m.submodules.dut = ResetInserter(self.reset)(self.dut)
         m.d.comb += self.shown.eq(Cat(parts.values()))
@@ -161,7 +162,8 @@ class Bench:
             rest = SETTLE if owed else rest - 1
             if not rest:
                 return
-        raise AssertionError(f"after {self.limit} cycles {len(self.reads)} beats and {len(self.answers)} answers are owed")
+        owed = f"{len(self.reads)} beats and {len(self.answers)} answers"
+        raise AssertionError(f"after {self.limit} cycles {owed} are owed")
 
     def _forget(self):
         """A reset: nothing is owed; what unanswered writes have changed is not known."""
@@ -175,7 +177,8 @@ class Bench:
     def _beat(self, now):
         self.beats.append(self.cycle)
         expected, number, last, address, _ = self.reads.popleft()
-        shown, wanted = (now["r_id"], now["r_last"], now["r_resp"]), (number, last, SLVERR if expected is None else OKAY)
+        shown = now["r_id"], now["r_last"], now["r_resp"]
+        wanted = number, last, SLVERR if expected is None else OKAY
         if shown != wanted or expected not in (None, now["r_data"]):
             self.errors += 1
             assert not self.exact, f"read of {address:#x}: {now['r_data']:#x} {shown}, not {expected:#x} {wanted}"
@@ -222,7 +225,7 @@ def bursts(pattern, count, *, beats=32, size=8):
 
 
 class Random(Bench):
-    """Bursts of many lengths in a few rows of all banks, and beyond the chip; none that meets one under way of the other side."""
+    """Bursts of many lengths in a few rows of all banks, and beyond the chip; none meets one under way of the other side."""
 
     def __init__(self, *args, volume=24_000, **options):
         super().__init__(*args, **options)
@@ -257,11 +260,16 @@ class Random(Bench):
 CASES = {
     "base": (BASE, QUICK, {}),
     "base, 125 MHz, registers at the pins": (BASE, QUICK, dict(clock_hz=125 * MHZ, io_delay=2)),
-    "4 bytes": (Config(lanes=4, dram_bytes=4), W9825G6KH_6.replace(powerup_us=1), dict(clock_hz=50 * MHZ, io_delay=1)),
-    "16 bytes": (
-        Config(dram_bytes=16, address_width=24), IS42S16160G_7.replace(powerup_us=1), dict(clock_hz=143 * MHZ, io_delay=3)
+    "4 bytes": (
+        Config(lanes=4, dram_bytes=4), AS4C32M16SB_7.replace(powerup_us=1), dict(clock_hz=50 * MHZ, io_delay=1)
     ),
-    "64 bytes": (Config(dram_bytes=64, burst_beats=64, address_width=40), QUICK, dict(cas_latency=3)),
+    "16 bytes": (
+        Config(dram_bytes=16, address_width=24), IS42S16160G_7.replace(powerup_us=1),
+        dict(clock_hz=143 * MHZ, io_delay=3),
+    ),
+    "64 bytes": (
+        Config(dram_bytes=64, burst_beats=64, address_width=40), W9825G6KH_6.replace(powerup_us=1), dict(cas_latency=3)
+    ),
 }  # fmt: skip
 
 

@@ -38,10 +38,10 @@ def pins_signature(chip):
 class SdramController(wiring.Component):
     """Bursts of the memory bus become commands of an SDRAM, a word a cycle at best.
 
-    All outputs come from registers; `dq_i` goes into one.  Without registers at the pins the chip samples a cycle's outputs at
-    the end of that cycle, and its first word of a READ is sampled CAS latency cycles later.  The bus sees a
-    read's first beat about 20 cycles after its address if the row is open.  A write is answered when its last word is on
-    its way: whoever reads after the answer gets what was written.  Reads and writes pass each other.
+    All outputs come from registers; `dq_i` goes into one.  Without registers at the pins the chip samples a cycle's
+    outputs at the end of that cycle, and its first word of a READ is sampled CAS latency cycles later.  The bus sees a
+    read's first beat about 20 cycles after its address if the row is open.  A write is answered when its last word is
+    on its way: whoever reads after the answer gets what was written.  Reads and writes pass each other.
 
     Addresses beyond the chip are answered with SLVERR, in bursts of the right length, and change nothing.  A reset
     sets the chip's mode again, at once; what the chip holds stays, but for a write that the reset cuts.

@@ -69,7 +69,9 @@ class SdramChip:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{self.name}: {name} must be more than 0, not {getattr(self, name)!r}")
         if not self.cas or any(latency not in (2, 3) or clock <= 0 for latency, clock in self.cas):
-            raise ValueError(f"{self.name}: cas must be pairs of a latency (2 or 3) and its highest clock, not {self.cas!r}")
+            raise ValueError(
+                f"{self.name}: cas must be pairs of a latency (2 or 3) and its highest clock, not {self.cas!r}"
+            )
 
     @property
     def size(self):
@@ -103,7 +105,8 @@ AS4C32M16SB_7 = SdramChip(
 
 def _slowest(name, *chips):
     """A chip that all of these can stand for: the worst figure of each."""
-    least = {field: min(getattr(chip, field) for chip in chips) for field in ("banks", "rows", "columns", "tras_max", "refresh_us")}
+    smallest = ("banks", "rows", "columns", "tras_max", "refresh_us")
+    least = {name: min(getattr(chip, name) for chip in chips) for name in smallest}
     most = {
         field.name: max(getattr(chip, field.name) for chip in chips)
         for field in dataclasses.fields(SdramChip)
@@ -161,7 +164,8 @@ def sdram_timing(chip, clock_hz, *, cas_latency=None):
         fitting = [latency for latency, limit in sorted(chip.cas) if clock_hz <= limit]
         if not fitting:
             raise ValueError(
-                f"{chip.name} runs at up to {max(choices.values()) / 1e6:g} MHz, not at {clock_hz / 1e6:g} MHz: lower the clock"
+                f"{chip.name} runs at up to {max(choices.values()) / 1e6:g} MHz, not at {clock_hz / 1e6:g} MHz: "
+                "lower the clock"
             )
         cas_latency = fitting[0]
     elif cas_latency not in choices:

@@ -10,7 +10,7 @@ from .sdram_chip import WORD_BYTES
 
 __all__ = ["Admission", "CHUNK_BYTES", "ChunkSplitter", "access_words", "chunk_beats", "chunk_layout", "split_chunks"]
 
-CHUNK_BYTES = 256  # 128 words: long against what a change of row or direction costs, short against the other side's wait
+CHUNK_BYTES = 256  # 128 words: much more than a change of row or direction costs, and no long wait for the other side
 _PAGE_BITS = 12  # of what an AXI burst stays in
 
 

@@ -68,7 +68,8 @@ class BeatQueue(wiring.Component):
 
 
 def lead(config):
-    """Cycles between an access and the arrival of its beat from the memory: 0 if beats are far enough apart to wait at its output."""
+    """Cycles from an access to its beat's arrival from the memory: 0 if beats follow slowly enough to wait at its
+    output."""
     return 0 if config.dram_bytes >= 4 * WORD_BYTES else 2
 
 
@@ -141,7 +142,7 @@ class WriteData(wiring.Component):
         m.d.sync += [
             line.eq(rest),
             driving.eq(next_driving),
-            self.dqm.eq((rest[8 * WORD_BYTES : bits] & next_driving[0].replicate(WORD_BYTES)) | (~self.started).replicate(WORD_BYTES)),
+            self.dqm.eq(Mux(next_driving[0], rest[8 * WORD_BYTES : bits], (~self.started).replicate(WORD_BYTES))),
         ]
         return m
 

@@ -76,10 +76,10 @@ class _Timer:
 class SdramScheduler(wiring.Component):
     """Chunks in, commands out.
 
-    Three places: the *present* chunk issues a READ or WRITE every `access_words` cycles, without gaps to the next one's;
-    the *next* chunk finds or opens its row in the cycles between; refresh waits until it is owed `POSTPONED` times or
-    nothing else has happened for a while.  Rows stay open.  Reads and writes change after `TURN_WORDS` words when both wait.
-    Between the last word of a read and the first of a write one cycle is left for the chip to let go of the bus.
+    Three places: the *present* chunk issues a READ or WRITE every `access_words` cycles, without gaps to the next
+    one's; the *next* chunk finds or opens its row in the cycles between; refresh waits until it is owed `POSTPONED`
+    times or nothing else has happened for a while.  Rows stay open.  Reads and writes change after `TURN_WORDS` words
+    when both wait.  Between the last word of a read and the first of a write one cycle is left for the chip to let go of the bus.
 
     Chunks of beyond the chip take their turn and their cycles, but no command.  A chunk in an open row follows its
     predecessor at once if that has at least 4 cycles of data.
@@ -123,10 +123,12 @@ class SdramScheduler(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         timing, words, banks = self.timing, self.words, self.chip.banks
-        go = self._go = {name: Signal(name=f"go_{name}") for name in ("access", "activate", "precharge", "close_all", "refresh", "mode")}
+        names = ("access", "activate", "precharge", "close_all", "refresh", "mode")
+        go = self._go = {name: Signal(name=f"go_{name}") for name in names}
         self._hold = Signal()  # no further chunk
-        self._write, self._number = Signal(reset_less=True), Signal(exact_log2(banks), reset_less=True)  # the present chunk's
+        # the present chunk
         self._present, self._dead = Signal(), Signal(reset_less=True)
+        self._write, self._number = Signal(reset_less=True), Signal(exact_log2(banks), reset_less=True)
         self._bank_timers = [
             _Timer(m, f"bank{bank}", max(timing.ras, words - 1 + timing.wr, words)) for bank in range(banks)
         ]
@@ -169,7 +171,7 @@ class SdramScheduler(wiring.Component):
         state = self._state = Signal(_Next)
         waiting = self._waiting = Signal(chunk.shape(), reset_less=True)
         waiting_write = self._waiting_write = Signal(reset_less=True)
-        rows = Array(Signal(self.chip.rows.bit_length() - 1, name=f"row{bank}", reset_less=True) for bank in range(banks))
+        rows = Array(Signal.like(waiting.row, name=f"row{bank}", reset_less=True) for bank in range(banks))
         opened = Signal(banks)
         match, is_open, same = (Signal(name=name, reset_less=True) for name in ("match", "is_open", "same"))
         timer = _Timer(m, "row_timer", max(timing.rp, timing.rcd, timing.rrd))
@@ -287,7 +289,10 @@ class SdramScheduler(wiring.Component):
         with m.FSM():
             with m.State("POWERUP"):
                 m.d.comb += self._hold.eq(1)
-                m.d.sync += [waited.eq(waited + 1), power.eq((waited == timing.powerup) | (powered & (waited == _SETTLE)))]
+                m.d.sync += [
+                    waited.eq(waited + 1),
+                    power.eq((waited == timing.powerup) | (powered & (waited == _SETTLE))),
+                ]
                 with m.If(power):
                     m.next = "CLOSE"
             with m.State("RUN"):
