@@ -50,7 +50,7 @@ class SdramModel:
         self._rows = {}
         self._banks = [_Bank() for _ in range(chip.banks)]
         self._now = 0
-        self._started = self._owed_since = None  # edges of the mode register's first setting, of the oldest owed refresh
+        self._started = self._owed_since = None  # edges: mode set first; oldest refresh that is owed
         self._precharged_all, self._start_refreshes = False, 0
         self._activated = self._refreshed = self._mode_set = None
         self._latency, self._length = None, 1

@@ -93,7 +93,7 @@ class Bench:
         parts = {
             **{name: getattr(pins, name) for name in PINS}, "r_data": bus.r.payload.data, "r_id": bus.r.payload.id,
             "r_last": bus.r.payload.last, "r_resp": bus.r.payload.resp, "b_resp": bus.b.payload.resp,
-            "ar": bus.ar.ready, "aw": bus.aw.ready, "w": bus.w.ready, "r": bus.r.valid, "b": bus.b.valid, "ready": self.dut.ready,
+            "ar": bus.ar.ready, "aw": bus.aw.ready, "w": bus.w.ready, "r": bus.r.valid, "b": bus.b.valid,
         }  # fmt: skip
         self.widths = {name: len(signal) for name, signal in parts.items()}
         self.shown, self.reset = Signal(sum(self.widths.values())), Signal()  # one signal is sampled quickly
@@ -225,7 +225,7 @@ def bursts(pattern, count, *, beats=32, size=8):
 
 
 class Random(Bench):
-    """Bursts of many lengths in a few rows of all banks, and beyond the chip; none meets one under way of the other side."""
+    """Bursts of many lengths in some rows of all banks, and beyond the chip; none meets one of the other side."""
 
     def __init__(self, *args, volume=24_000, **options):
         super().__init__(*args, **options)

@@ -47,7 +47,7 @@ def test_timing(chip, mhz, expected):
         (lambda: ULX3S.replace(columns=2048), "columns must be a power of two from 256 to 1024, not 2048"),
         (lambda: ULX3S.replace(trp=0), "trp must be more than 0, not 0"),
         (lambda: ULX3S.replace(cas=((4, 1),)), "cas must be pairs of a latency .2 or 3. and its highest clock"),
-        (lambda: SdramController(Config(), ULX3S, clock_hz=100 * MHZ, io_delay=9), "io_delay must be from 0 to 8 cycles"),
+        (lambda: SdramController(Config(), ULX3S, clock_hz=10**8, io_delay=9), "io_delay must be from 0 to 8 cycles"),
     ],
 )
 def test_errors(call, message):

@@ -79,7 +79,8 @@ class SdramScheduler(wiring.Component):
     Three places: the *present* chunk issues a READ or WRITE every `access_words` cycles, without gaps to the next
     one's; the *next* chunk finds or opens its row in the cycles between; refresh waits until it is owed `POSTPONED`
     times or nothing else has happened for a while.  Rows stay open.  Reads and writes change after `TURN_WORDS` words
-    when both wait.  Between the last word of a read and the first of a write one cycle is left for the chip to let go of the bus.
+    when both wait.  Between the last word of a read and the first of a write one cycle is left for the chip to let go of
+    the bus.
 
     Chunks of beyond the chip take their turn and their cycles, but no command.  A chunk in an open row follows its
     predecessor at once if that has at least 4 cycles of data.
