@@ -57,7 +57,7 @@ def _data(flop):
 
 
 def _plain_flip_flops(cells):
-    """Input's net -> (name, clock's net) of flip-flops on a rising edge, without enable and reset, that start with 0."""
+    """Input net -> (name, clock net) of flip-flops on a rising edge, without enable and reset, that start with 0."""
     found = {}
     for name, cell in cells.items():
         if cell["type"] != "TRELLIS_FF":
