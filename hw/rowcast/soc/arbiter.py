@@ -3,22 +3,24 @@
 from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for
 
 from .bus import memory_signature
 
 __all__ = ["MemoryArbiter"]
 
-COUNT_BITS = 6  # bursts of the main manager under way; it waits at the last one
+FETCHES = 4  # read bursts of the instruction fetch, beside `outstanding_reads` of LOAD
+WRITES = 15  # write bursts of the main manager under way
 
 
 class MemoryArbiter(wiring.Component):
     """`main` may have many bursts under way, `side` one read and one write at a time.
 
-    Both wait at most for one burst of the other when they ask at the same time: whoever went last lets the other go
-    first.  A read or write of `side` costs `main` the beats of its burst, and a write also the time in which the data
-    of addresses that were already given are sent.  Addresses take a cycle, one a cycle; the other channels are
-    combinational.  Each manager gets its answers in its own order.  The `id`s pass through: answers are told apart by
-    their order.  `side` must take its beats and its answer at once, or `main` waits too.
+    When both ask, the one that went last lets the other go first: neither waits for more than one burst of the other.
+    A burst of `side` costs `main` its beats, and a write also the time in which the data of main's earlier addresses
+    are sent.  Addresses take a cycle, one a cycle; the other channels are combinational.  Each manager gets its answers
+    in its own order; an `ar.id` passes through and tells nothing here.  `side` must take its beats and its answer at
+    once, or `main` waits too.
 
     Members
     -------
@@ -31,103 +33,119 @@ class MemoryArbiter(wiring.Component):
     bus: wiring.PureInterface
 
     def __init__(self, config):
+        self.config = config
         signature = memory_signature(config)
         super().__init__({"main": In(signature), "side": In(signature), "bus": Out(signature)})
 
     def elaborate(self, platform):
         m = Module()
-        self._reads(m)
-        self._writes(m)
+        m.submodules.reads = reads = _Turns(address=self.bus.ar, most=self.config.outstanding_reads + FETCHES)
+        m.submodules.writes = writes = _Turns(address=self.bus.aw, most=WRITES)
+        for turns, channel in ((reads, "ar"), (writes, "aw")):
+            wiring.connect(m, wiring.flipped(getattr(self.main, channel)), turns.main)
+            wiring.connect(m, wiring.flipped(getattr(self.side, channel)), turns.side)
+            wiring.connect(m, turns.bus, wiring.flipped(getattr(self.bus, channel)))
+        for turns, channel in ((reads, "r"), (writes, "b")):
+            self._answers(m, turns, channel)
+        self._data(m, writes)
+        m.d.comb += reads.side_may.eq(1), reads.main_may.eq(1)
         return m
 
-    def _grant(self, m, channel, *, main_may, side_may, name):
-        """Addresses of both through a register; (strobe of main's, strobe of side's) that were taken."""
+    def _answers(self, m, turns, channel):
         main, side, bus = (getattr(port, channel) for port in (self.main, self.side, self.bus))
-        side_was_last, choose_side, free = (Signal(name=f"{name}_{what}") for what in ("last", "choose", "free"))
-        main_taken, side_taken = Signal(name=f"{name}_main"), Signal(name=f"{name}_side")
+        last = bus.payload.last if channel == "r" else 1
+        m.d.comb += [
+            main.payload.eq(bus.payload),
+            side.payload.eq(bus.payload),
+            main.valid.eq(bus.valid & ~turns.side_next),
+            side.valid.eq(bus.valid & turns.side_next),
+            bus.ready.eq(Mux(turns.side_next, side.ready, main.ready)),
+            turns.main_over.eq(main.valid & main.ready & last),
+            turns.side_over.eq(side.valid & side.ready & last),
+        ]
+
+    def _data(self, m, turns):
+        """Side's address waits until the data of main's are sent, and main's addresses until side's data are."""
+        main, side, bus = self.main.w, self.side.w, self.bus.w
+        main_owes, side_owes = Signal(range(WRITES + 1)), Signal()  # bursts whose last beat was not sent yet
+        owes = Signal()
+        main_sent, side_sent = Signal(), Signal()
+        m.d.comb += [
+            owes.eq(main_owes != 0),
+            bus.payload.eq(Mux(side_owes, side.payload, main.payload)),
+            bus.valid.eq(Mux(side_owes, side.valid, main.valid & owes)),
+            side.ready.eq(bus.ready & side_owes),
+            main.ready.eq(bus.ready & ~side_owes & owes),
+            side_sent.eq(side.valid & side.ready & side.payload.last),
+            main_sent.eq(main.valid & main.ready & main.payload.last),
+            turns.side_may.eq(~owes),
+            turns.main_may.eq(~side_owes & ~turns.side_first),
+        ]
+        m.d.sync += [
+            main_owes.eq(main_owes + turns.main_taken - main_sent),
+            side_owes.eq(turns.side_taken | (side_owes & ~side_sent)),
+        ]
+
+
+class _Turns(wiring.Component):
+    """The addresses of two managers in turn, and whose answer is the next.
+
+    Parameters
+    ----------
+    address : stream of whose kind the addresses are.
+    most : bursts of `main` under way.
+
+    Members
+    -------
+    main, side, bus : addresses.
+    main_may, side_may : an address can be given now.
+    side_first : side asks, and it is its turn.
+    main_taken, side_taken : strobes; an address was.
+    main_over, side_over : strobes; a burst was answered.
+    side_next : the next answer is side's.
+    """
+
+    def __init__(self, *, address, most):
+        self.most = most
+        signature = address.signature
+        strobes = ("main_may", "side_may", "main_over", "side_over")
+        super().__init__(
+            {
+                **{"main": In(signature), "side": In(signature), "bus": Out(signature)},
+                **dict.fromkeys(strobes, In(1)),
+                **dict.fromkeys(("side_first", "main_taken", "side_taken", "side_next"), Out(1)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        main, side, bus = self.main, self.side, self.bus
+        side_was_last, pending, free = Signal(), Signal(), Signal()
+        under_way, ahead = Signal(bits_for(self.most)), Signal(bits_for(self.most))
+        remaining = Signal.like(under_way)
         m.d.comb += [
             free.eq(~bus.valid | bus.ready),
-            choose_side.eq(side.valid & side_may & ~(side_was_last & main.valid)),
-            side.ready.eq(free & choose_side),
-            main.ready.eq(free & main_may & ~choose_side),
-            side_taken.eq(side.ready),
-            main_taken.eq(main.ready & main.valid),
+            self.side_first.eq(side.valid & ~pending & ~(side_was_last & main.valid)),
+            side.ready.eq(free & self.side_first & self.side_may),
+            main.ready.eq(free & self.main_may & (under_way != self.most) & ~side.ready),
+            self.side_taken.eq(side.valid & side.ready),
+            self.main_taken.eq(main.valid & main.ready),
+            remaining.eq(under_way - self.main_over),
+            self.side_next.eq(pending & (ahead == 0)),
         ]
         with m.If(free):
-            m.d.sync += [bus.valid.eq(main_taken | side_taken), bus.payload.eq(Mux(choose_side, side.payload, main.payload))]
-        with m.If(main_taken | side_taken):
-            m.d.sync += side_was_last.eq(side_taken)
-        return main_taken, side_taken
-
-    def _order(self, m, *, main_taken, side_taken, main_over, name):
-        """(bursts of main under way, whether side's is the next to be answered, whether it is under way).
-
-        `side_taken` begins it; the caller ends it through the third signal.
-        """
-        under_way, ahead = Signal(COUNT_BITS, name=f"{name}_under_way"), Signal(COUNT_BITS, name=f"{name}_ahead")
-        pending, turn = Signal(name=f"{name}_pending"), Signal(name=f"{name}_turn")
-        m.d.comb += turn.eq(pending & (ahead == 0))
-        after = Signal.like(under_way)
-        m.d.comb += after.eq(under_way - main_over)
-        m.d.sync += under_way.eq(after + main_taken)
-        with m.If(side_taken):
-            m.d.sync += [pending.eq(1), ahead.eq(after)]
-        with m.Elif(main_over & (ahead != 0)):
-            m.d.sync += ahead.eq(ahead - 1)
-        return under_way, turn, pending
-
-    def _reads(self, m):
-        main, side, bus = self.main, self.side, self.bus
-        side_may, main_may, main_over = Signal(), Signal(), Signal()
-        taken = self._grant(m, "ar", main_may=main_may, side_may=side_may, name="read")
-        under_way, turn, pending = self._order(
-            m, main_taken=taken[0], side_taken=taken[1], main_over=main_over, name="read"
-        )
-        m.d.comb += [
-            side_may.eq(~pending),
-            main_may.eq(~under_way.all()),
-            main.r.payload.eq(bus.r.payload),
-            side.r.payload.eq(bus.r.payload),
-            main.r.valid.eq(bus.r.valid & ~turn),
-            side.r.valid.eq(bus.r.valid & turn),
-            bus.r.ready.eq(Mux(turn, side.r.ready, main.r.ready)),
-            main_over.eq(main.r.valid & main.r.ready & bus.r.payload.last),
-        ]
-        with m.If(side.r.valid & side.r.ready & bus.r.payload.last):
-            m.d.sync += pending.eq(0)
-
-    def _writes(self, m):
-        """Side's address waits until all data of main's addresses are sent; main's addresses wait for side's data."""
-        main, side, bus = self.main, self.side, self.bus
-        owed, side_owes = Signal(COUNT_BITS, name="main_owes"), Signal()  # bursts whose last beat was not sent yet
-        side_may, main_may, main_over, wanted = Signal(), Signal(), Signal(), Signal()
-        main_taken, side_taken = self._grant(m, "aw", main_may=main_may, side_may=side_may, name="write")
-        under_way, turn, pending = self._order(
-            m, main_taken=main_taken, side_taken=side_taken, main_over=main_over, name="write"
-        )
-        went_last = Signal()
-        with m.If(main_taken | side_taken):
-            m.d.sync += went_last.eq(side_taken)
-        sent = main.w.valid & main.w.ready & main.w.payload.last
-        m.d.sync += owed.eq(owed + main_taken - sent)
-        m.d.comb += [
-            wanted.eq(side.aw.valid & ~pending & ~(went_last & main.aw.valid)),
-            side_may.eq(~pending & (owed == 0)),
-            main_may.eq(~under_way.all() & ~side_owes & ~wanted),
-            bus.w.payload.eq(Mux(side_owes, side.w.payload, main.w.payload)),
-            bus.w.valid.eq(Mux(side_owes, side.w.valid, main.w.valid & (owed != 0))),
-            side.w.ready.eq(bus.w.ready & side_owes),
-            main.w.ready.eq(bus.w.ready & ~side_owes & (owed != 0)),
-            main.b.payload.eq(bus.b.payload),
-            side.b.payload.eq(bus.b.payload),
-            main.b.valid.eq(bus.b.valid & ~turn),
-            side.b.valid.eq(bus.b.valid & turn),
-            bus.b.ready.eq(Mux(turn, side.b.ready, main.b.ready)),
-            main_over.eq(main.b.valid & main.b.ready),
-        ]
-        with m.If(side_taken):
-            m.d.sync += side_owes.eq(1)
-        with m.Elif(side.w.valid & side.w.ready & side.w.payload.last):
-            m.d.sync += side_owes.eq(0)
-        with m.If(side.b.valid & side.b.ready):
-            m.d.sync += pending.eq(0)
+            m.d.sync += [
+                bus.valid.eq(self.main_taken | self.side_taken),
+                bus.payload.eq(Mux(side.ready, side.payload, main.payload)),
+            ]
+        with m.If(self.main_taken | self.side_taken):
+            m.d.sync += side_was_last.eq(self.side_taken)
+        m.d.sync += under_way.eq(remaining + self.main_taken)
+        with m.If(self.side_taken):
+            m.d.sync += [pending.eq(1), ahead.eq(remaining)]
+        with m.Else():
+            with m.If(self.main_over & (ahead != 0)):
+                m.d.sync += ahead.eq(ahead - 1)
+            with m.If(self.side_over):
+                m.d.sync += pending.eq(0)
+        return m
