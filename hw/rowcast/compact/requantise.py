@@ -1,0 +1,158 @@
+"""From an int32 sum to a byte, some bits of the multiplier a cycle."""
+
+from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..isa import PostMode
+
+__all__ = ["SerialRequantise"]
+
+FACTOR_BITS = 34  # of the multiplier as `encode_params` makes it: 31, and up to 3 places to the left
+POINT = 24  # the total shift is POINT + 4 x steps
+RESULT_BITS = 10  # |result| >= 512 stays outside int8 whatever the zero point
+HIGH_BITS = 36
+
+
+class SerialRequantise(wiring.Component):
+    """`requantise.Requantise` without its mode ONNX, `bits` bits of the multiplier in a cycle.
+
+    A multiplication by shifting and adding, low bits first: what leaves at the right goes into `tail`, whose first bit is
+    in the end the half that decides about rounding, and from there into `sticky`.  Then the product moves on, to the
+    right or back to the left, until the binary point is at the border of both.
+
+    `start` with a sum; after 34 / bits cycles, and as many as the shift needs, `ready` is up and `value` is the byte.
+
+    Parameters
+    ----------
+    bits : 1 or 2.
+
+    Members
+    -------
+    start, total : strobe, sum with bias.
+    factor : low 32 bits of the multiplier; high : its other 2; align, steps : see `requantise.scale_layout`.  All from
+        the cycle of `start` on, until `ready`.
+    mode, zero_point, low, high : as in `Requantise`.
+    ready : `value` is there, until the next `start`.
+    """
+
+    def __init__(self, *, bits):
+        if bits not in (1, 2):
+            raise ValueError(f"bits must be 1 or 2, not {bits!r}")
+        self.bits = bits
+        super().__init__(
+            {
+                "start": In(1),
+                "total": In(signed(32)),
+                "factor": In(32),
+                "factor_high": In(2),
+                "align": In(2),
+                "steps": In(4),
+                "mode": In(PostMode),
+                "zero_point": In(signed(9)),
+                "low": In(signed(8)),
+                "high": In(signed(8)),
+                "ready": Out(1),
+                "value": Out(signed(8)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        bits = self.bits
+        total = Signal(signed(32), reset_less=True)
+        product = Signal(signed(HIGH_BITS), reset_less=True)  # above the bits that have left
+        tail, sticky, over = Signal(RESULT_BITS, reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
+        turn = Signal(range(FACTOR_BITS // bits + 1))
+        twice = Signal()  # TFLITE rounds a first time, at bit 31 + align
+        m.d.comb += twice.eq((self.mode == PostMode.TFLITE) & ((self.steps > 2) | ((self.steps == 2) & ~self.align[1])))
+
+        # A turn of the multiplication: `bits` additions one after the other.
+        selected = Signal(bits)
+        bypassed = [turn == POINT // bits if i == POINT % bits else Const(0) for i in range(bits)]
+        factor = Cat(self.factor, self.factor_high)
+        with m.Switch(turn):
+            for t in range(FACTOR_BITS // bits):
+                with m.Case(t):
+                    m.d.comb += selected.eq(factor[bits * t : bits * t + bits])
+        with m.If(self.mode == PostMode.BYPASS):
+            m.d.comb += selected.eq(Cat(bypassed))
+        multiplying, moving, left = Signal(), Signal(), Signal()
+        value, leaves, kept = product, [], []
+        for i in range(bits):
+            added = Signal(signed(HIGH_BITS), name=f"added{i}")
+            m.d.comb += added.eq(value + Mux(selected[i] & multiplying, total, 0))
+            leaves.append(added[0])
+            value = added >> 1
+            # TFLITE's first rounding drops the bits up to 30 + align.
+            kept.append(Signal(name=f"kept{i}"))
+            first = [(31 + a - i + bits - 1) // bits for a in range(4)]  # the first turn that keeps this bit
+            m.d.comb += kept[i].eq(~twice | ~multiplying)
+            with m.Switch(self.align):
+                for a in range(4):
+                    with m.Case(a):
+                        with m.If(Cat(turn == t for t in range(first[a], FACTOR_BITS // bits)).any()):
+                            m.d.comb += kept[i].eq(1)
+        out = Cat(bit & keep for bit, keep in zip(leaves, kept, strict=True))
+
+        fits = Signal()  # all bits from the sign of a result upwards are equal
+        sign = product[-1]
+        m.d.comb += fits.eq((product[RESULT_BITS - 1 : -1] ^ sign.replicate(HIGH_BITS - RESULT_BITS)) == 0)
+        shifts = Signal(5)
+        with m.If(self.start):
+            m.d.sync += [total.eq(self.total), product.eq(0), tail.eq(0), sticky.eq(0), over.eq(0)]
+            m.d.sync += [turn.eq(0), multiplying.eq(1), self.ready.eq(0), moving.eq(0)]
+            with m.Switch(Cat(self.align, twice)):
+                for a in range(4):
+                    with m.Case(4 + a):  # what the first rounding adds
+                        m.d.sync += product.eq(1 << 30 + a)
+        with m.If(multiplying | (moving & ~left)):
+            m.d.sync += [
+                product.eq(value),
+                tail.eq(Cat(tail[bits:], out)),
+                sticky.eq(sticky | tail[:bits].any()),
+            ]
+        with m.If(multiplying):
+            m.d.sync += turn.eq(turn + 1)
+            with m.If(turn == FACTOR_BITS // bits - 1):
+                m.d.sync += [multiplying.eq(0), moving.eq(1)]
+                # Places still to go: 4 steps - 10, to the left if that is negative.
+                m.d.sync += shifts.eq(0)
+                with m.If(self.mode == PostMode.BYPASS):
+                    m.d.sync += [shifts.eq(10 // bits), left.eq(1)]
+                with m.Else():
+                    m.d.sync += left.eq(self.steps < 3)
+                    with m.Switch(self.steps):
+                        for steps in range(11):
+                            with m.Case(steps):
+                                m.d.sync += shifts.eq(abs(POINT + 4 * steps - FACTOR_BITS) // bits)
+        with m.If(moving):
+            m.d.sync += shifts.eq(shifts - 1)
+            with m.If(left):
+                m.d.sync += [
+                    product[:RESULT_BITS].eq(Cat(tail[-bits:], product)),
+                    tail.eq(Cat(Const(0, bits), tail)),
+                    over.eq(over | ~self._room(product, bits)),
+                ]
+            with m.If(shifts == 1):
+                m.d.sync += [moving.eq(0), self.ready.eq(1)]
+
+        # Rounding, zero point, limits.
+        half, below, up = tail[-1], tail[:-1].any() | sticky, Signal()
+        once = (self.mode == PostMode.TFLITE) & ~twice
+        m.d.comb += up.eq(half & (once | ~sign | below))
+        sum_ = Signal(signed(RESULT_BITS + 1))
+        m.d.comb += sum_.eq(product[:RESULT_BITS].as_signed() + self.zero_point + up)
+        outside = Signal()
+        m.d.comb += [outside.eq(over | ~fits), self.value.eq(sum_)]
+        with m.If(Mux(outside, sign, sum_ < self.low)):
+            m.d.comb += self.value.eq(self.low)
+        with m.Elif(Mux(outside, ~sign, sum_ > self.high)):
+            m.d.comb += self.value.eq(self.high)
+        return m
+
+    @staticmethod
+    def _room(product, bits):
+        """Whether the product keeps its sign when it moves to the left by `bits` places."""
+        top = product[RESULT_BITS - 1 - bits :]
+        return top.all() | ~top.any()
