@@ -37,7 +37,7 @@ _RANGES = {
     "counter_width": (32, 64, False),
     "compact": (0, 1, False),
     "coordinate_width": (6, 14, False),
-    "requantise_bits": (1, 2, False),
+    "requantise_bits": (1, 4, True),
 }
 # What a compact configuration must be: it has one PE, one word in a cycle everywhere, and no vector unit.
 _COMPACT = {"rows": 1, "columns": 1, "noc_words": 1, "act_banks": 1}
@@ -65,10 +65,10 @@ class Config:
     counter_width : bits of the performance counters.
     compact : 1: the smallest hardware, for devices such as the iCE40UP5K: one PE, and units that do one thing after the
         other (`rowcast.compact`).  It runs convolutions and fully connected layers with TFLite's rounding and tables, and
-        average pooling; it has no vector unit, no depthwise mode, no rounding of ONNX, no counters, no windows, and no
+        average pooling; it has no vector unit, no rounding of ONNX, no counters, no windows, and no
         checks of addresses: it trusts the compiler.
     coordinate_width : compact: bits of the rows and columns of an ifmap.
-    requantise_bits : compact: bits of a multiplier that are worked off in a cycle; a result takes 34 / this and about 10.
+    requantise_bits : compact: bits of a multiplier that are worked off in a cycle; a result takes 36 / this and about 8.
 
     Raises
     ------
@@ -184,6 +184,41 @@ class Config:
     def tag_width(self):
         """Bits of a row or column tag: any PE of the array can have an ID of its own on one level."""
         return max(1, (self.num_pes - 1).bit_length())
+
+    def compact_widths(self):
+        """Bits that a compact configuration keeps of what its instructions have, by name.
+
+        act, filter : word addresses of the two memories of the global buffer; buffer: of any memory on chip.
+        dram : addresses of beats.
+        words : words of a row in a transfer, less one; rows: rows of a transfer.
+        half : counts of words in half a scratchpad; offset: byte addresses in half the ifmap scratchpad.
+        pixels : counts of pixels in half the psum scratchpad; psum: addresses of psums.
+        chunks : chunks of an instruction.
+        coordinate : rows and columns of an ifmap; place: coordinates in it, signed, with room for padding.
+        slot : parameter slots.
+        """
+
+        def bits(values):
+            return (values - 1).bit_length()
+
+        act, filters = bits(self.act_words), bits(self.filter_buffer_words)
+        buffer = max(act, filters, bits((4 * self.param_channels + 256) * 4 // self.lanes))
+        return {
+            "act": act,
+            "filter": filters,
+            "buffer": buffer,
+            "dram": self.address_width - bits(self.dram_bytes),
+            "words": buffer,
+            "rows": act + 1,
+            "half": bits(max(self.filter_words, self.ifmap_words)),
+            "offset": bits(self.ifmap_words * self.lanes) - 1,
+            "pixels": bits(self.psum_pixels),
+            "psum": bits(self.psum_pixels * self.lanes),
+            "chunks": 12,
+            "coordinate": self.coordinate_width,
+            "place": self.coordinate_width + 2,
+            "slot": bits(self.param_channels // self.lanes),
+        }
 
     @property
     def token_width(self):

@@ -179,7 +179,8 @@ def _without_reset_value(text):
         for name in re.findall(r"\n  always @\(posedge clk\)\n    (\S+) <= port_data;\n", module[0]):
             start = rf"^  reg (\[[^\]]*\] )?{re.escape(name)} = (\S+);\n"
             initial = f"`ifndef SYNTHESIS\n  initial {name} = \\g<2>;\n`endif\n"
-            return re.sub(start, rf"  reg \g<1>{name};\n" + initial, module[0], flags=re.MULTILINE)
+            body = re.sub(r"^  \(\* init = \S+ \*\)\n", "", module[0], flags=re.MULTILINE)
+            return re.sub(start, rf"  reg \g<1>{name};\n" + initial, body, flags=re.MULTILINE)
         return module[0]
 
     return re.sub(r"^module .*?^endmodule$", tidy, text, flags=re.MULTILINE | re.DOTALL)

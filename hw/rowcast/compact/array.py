@@ -12,7 +12,7 @@ __all__ = ["Pe"]
 
 
 class Pe(wiring.Component):
-    """As `pe.PE`, without networks, pipeline and depthwise mode: lane i adds weight i x ifmap byte.
+    """As `pe.PE`, without networks and pipeline: lane i adds weight i x ifmap byte (`depthwise`: x ifmap byte i).
 
     Operands have their register, product and sum have one together: on an iCE40 all of it is one SB_MAC16 a lane.  A
     capture copies the accumulators into a chain and clears them; in each of the next `lanes` cycles one lane goes from
@@ -21,7 +21,7 @@ class Pe(wiring.Component):
     Members
     -------
     filter_write, filter_entry, filter_data, ifmap_write, ifmap_entry, ifmap_data : words into the scratchpads.
-    mac, filter_word, ifmap_byte, capture, first, pixel, serial : see `compute.Compute`.
+    mac, filter_word, ifmap_byte, depthwise, capture, first, pixel, serial : see `compute.Compute`.
     drain, drain_psum, drained : asks for a psum; in a cycle with `drained` it is read, and `psum` is it in the next one.
     """
 
@@ -39,6 +39,7 @@ class Pe(wiring.Component):
                 "mac": In(1),
                 "filter_word": In(ceil_log2(config.filter_words)),
                 "ifmap_byte": In(ceil_log2(config.ifmap_words * config.lanes)),
+                "depthwise": In(1),
                 "capture": In(1),
                 "first": In(1),
                 "pixel": In(Widths(config).pixels),
@@ -67,18 +68,23 @@ class Pe(wiring.Component):
             rams["ifmap"].read_address.eq(self.ifmap_byte[lane_bits:]),
         ]
         byte, there = Signal(range(lanes)), Signal()
-        pixel = Signal(signed(8), reset_less=True)
         m.d.sync += [byte.eq(self.ifmap_byte), there.eq(self.mac)]
-        m.d.sync += pixel.eq(Mux(there, Array(rams["ifmap"].read_data.word_select(i, 8) for i in range(lanes))[byte], 0))
+        bytes_ = [rams["ifmap"].read_data.word_select(i, 8) for i in range(lanes)]
+        broadcast = Signal(8)
+        m.d.comb += broadcast.eq(Array(bytes_)[byte])
 
         chain = [Signal(config.acc_width, name=f"chain{lane}", reset_less=True) for lane in range(lanes)]
         for lane in range(lanes):
             weight = Signal(signed(8), name=f"weight{lane}", reset_less=True)
+            pixel = Signal(signed(8), name=f"pixel{lane}", reset_less=True)
             accumulator = Signal(signed(config.acc_width), name=f"accumulator{lane}", reset_less=True)
             m.d.sync += [
+                pixel.eq(Mux(self.depthwise, bytes_[lane], broadcast)),
                 weight.eq(rams["filter"].read_data.word_select(lane, 8)),
                 accumulator.eq(accumulator + weight * pixel),
             ]
+            with m.If(~there):
+                m.d.sync += pixel.eq(0)
             with m.If(self.capture):
                 m.d.sync += accumulator.eq(0)
             behind = chain[lane + 1] if lane + 1 < lanes else 0

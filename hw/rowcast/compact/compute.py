@@ -24,7 +24,8 @@ class Compute(wiring.Component):
     -------
     opcode, payload, take, idle : instruction; no tokens.
     filter_filled, ifmap_filled, psum_freed, freed, psum_filled : halves of the scratchpads, strobes.
-    mac : the operands at `filter_word` and `ifmap_byte` (both with their half) are read in this cycle.
+    mac : the operands at `filter_word` and `ifmap_byte` (both with their half) are read in this cycle.  `depthwise`: see
+        `array.Pe`; stable from a run's first MAC until two cycles after its last.
     capture : the accumulators are complete: they are taken, and cleared.  `first`: they start the psums of `pixel` (with
         its half), they are not added to them; both stay for `lanes` cycles more.
     serial : up until the last psum is written.
@@ -40,7 +41,7 @@ class Compute(wiring.Component):
                 "opcode": In(isa.OPCODE_BITS),
                 "payload": In(isa.PAYLOAD_BITS),
                 **dict.fromkeys(strobes, In(1)),
-                **dict.fromkeys(("idle", "freed", "psum_filled", "mac", "capture", "first"), Out(1)),
+                **dict.fromkeys(("idle", "freed", "psum_filled", "mac", "depthwise", "capture", "first"), Out(1)),
                 "filter_word": Out(ceil_log2(config.filter_words)),
                 "ifmap_byte": Out(ceil_log2(config.ifmap_words * config.lanes)),
                 "pixel": Out(self.widths.pixels),
@@ -118,6 +119,7 @@ class Compute(wiring.Component):
         ]
         with m.If(self.take & is_run):
             m.d.sync += [chunks.eq(run.chunks), first.eq(run.first), last.eq(run.last), running.eq(1)]
+            m.d.sync += self.depthwise.eq(run.depthwise)
         with m.If(go):
             m.d.sync += [active.eq(1), owner.eq(1)]
         with m.If(end_of_chunk):

@@ -149,7 +149,7 @@ class CompactCore(wiring.Component):
             compute.psum_freed.eq(post.psum_freed),
             post.psum_filled.eq(compute.psum_filled),
             *(getattr(pe, name).eq(getattr(compute, name)) for name in (
-                "mac", "filter_word", "ifmap_byte", "capture", "first", "pixel",
+                "mac", "filter_word", "ifmap_byte", "depthwise", "capture", "first", "pixel",
             )),
             compute.serial.eq(pe.serial),
             pe.drain.eq(post.drain),

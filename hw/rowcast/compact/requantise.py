@@ -3,15 +3,17 @@
 from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from ..isa import PostMode
 
 __all__ = ["SerialRequantise"]
 
-FACTOR_BITS = 34  # of the multiplier as `encode_params` makes it: 31, and up to 3 places to the left
+FACTOR_BITS = 36  # 34 of the multiplier as `encode_params` makes it, and 2 so that the other shifts are multiples of 4
 POINT = 24  # the total shift is POINT + 4 x steps
 RESULT_BITS = 10  # |result| >= 512 stays outside int8 whatever the zero point
-HIGH_BITS = 36
+TAIL_BITS = 12  # a product moves to the left by this at most
+PRODUCT_BITS = 36
 
 
 class SerialRequantise(wiring.Component):
@@ -21,11 +23,11 @@ class SerialRequantise(wiring.Component):
     in the end the half that decides about rounding, and from there into `sticky`.  Then the product moves on, to the
     right or back to the left, until the binary point is at the border of both.
 
-    `start` with a sum; after 34 / bits cycles, and as many as the shift needs, `ready` is up and `value` is the byte.
+    `start` with a sum; after 36 / bits cycles, and as many as the shift needs, `ready` is up and `value` is the byte.
 
     Parameters
     ----------
-    bits : 1 or 2.
+    bits : 1, 2 or 4.
 
     Members
     -------
@@ -37,8 +39,8 @@ class SerialRequantise(wiring.Component):
     """
 
     def __init__(self, *, bits):
-        if bits not in (1, 2):
-            raise ValueError(f"bits must be 1 or 2, not {bits!r}")
+        if bits not in (1, 2, 4):
+            raise ValueError(f"bits must be 1, 2 or 4, not {bits!r}")
         self.bits = bits
         super().__init__(
             {
@@ -61,8 +63,8 @@ class SerialRequantise(wiring.Component):
         m = Module()
         bits = self.bits
         total = Signal(signed(32), reset_less=True)
-        product = Signal(signed(HIGH_BITS), reset_less=True)  # above the bits that have left
-        tail, sticky, over = Signal(RESULT_BITS, reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
+        product = Signal(signed(PRODUCT_BITS), reset_less=True)  # above the bits that have left
+        tail, sticky, over = Signal(TAIL_BITS, reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
         turn = Signal(range(FACTOR_BITS // bits + 1))
         twice = Signal()  # TFLITE rounds a first time, at bit 31 + align
         m.d.comb += twice.eq((self.mode == PostMode.TFLITE) & ((self.steps > 2) | ((self.steps == 2) & ~self.align[1])))
@@ -70,7 +72,7 @@ class SerialRequantise(wiring.Component):
         # A turn of the multiplication: `bits` additions one after the other.
         selected = Signal(bits)
         bypassed = [turn == POINT // bits if i == POINT % bits else Const(0) for i in range(bits)]
-        factor = Cat(self.factor, self.factor_high)
+        factor = Cat(self.factor, self.factor_high, Const(0, 2))
         with m.Switch(turn):
             for t in range(FACTOR_BITS // bits):
                 with m.Case(t):
@@ -80,7 +82,7 @@ class SerialRequantise(wiring.Component):
         multiplying, moving, left = Signal(), Signal(), Signal()
         value, leaves, kept = product, [], []
         for i in range(bits):
-            added = Signal(signed(HIGH_BITS), name=f"added{i}")
+            added = Signal(signed(PRODUCT_BITS), name=f"added{i}")
             m.d.comb += added.eq(value + Mux(selected[i] & multiplying, total, 0))
             leaves.append(added[0])
             value = added >> 1
@@ -97,7 +99,7 @@ class SerialRequantise(wiring.Component):
 
         fits = Signal()  # all bits from the sign of a result upwards are equal
         sign = product[-1]
-        m.d.comb += fits.eq((product[RESULT_BITS - 1 : -1] ^ sign.replicate(HIGH_BITS - RESULT_BITS)) == 0)
+        m.d.comb += fits.eq((product[RESULT_BITS - 1 : -1] ^ sign.replicate(PRODUCT_BITS - RESULT_BITS)) == 0)
         shifts = Signal(5)
         with m.If(self.start):
             m.d.sync += [total.eq(self.total), product.eq(0), tail.eq(0), sticky.eq(0), over.eq(0)]
@@ -115,17 +117,11 @@ class SerialRequantise(wiring.Component):
         with m.If(multiplying):
             m.d.sync += turn.eq(turn + 1)
             with m.If(turn == FACTOR_BITS // bits - 1):
-                m.d.sync += [multiplying.eq(0), moving.eq(1)]
-                # Places still to go: 4 steps - 10, to the left if that is negative.
-                m.d.sync += shifts.eq(0)
-                with m.If(self.mode == PostMode.BYPASS):
-                    m.d.sync += [shifts.eq(10 // bits), left.eq(1)]
-                with m.Else():
-                    m.d.sync += left.eq(self.steps < 3)
-                    with m.Switch(self.steps):
-                        for steps in range(11):
-                            with m.Case(steps):
-                                m.d.sync += shifts.eq(abs(POINT + 4 * steps - FACTOR_BITS) // bits)
+                # Places still to go: 4 steps - 12, to the left if that is negative.
+                steps = Signal(4)
+                m.d.comb += steps.eq(Mux(self.mode == PostMode.BYPASS, 0, self.steps))
+                m.d.sync += [multiplying.eq(0), left.eq(steps < 3), moving.eq(steps != 3), self.ready.eq(steps == 3)]
+                m.d.sync += shifts.eq(Mux(steps < 3, 3 - steps, steps - 3) << exact_log2(4 // bits))
         with m.If(moving):
             m.d.sync += shifts.eq(shifts - 1)
             with m.If(left):
