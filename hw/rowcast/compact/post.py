@@ -27,7 +27,7 @@ class Post(wiring.Component):
     Members
     -------
     opcode, payload, take, idle, done : instruction; strobe when complete.
-    param_write, param_item, param_address : of LOAD: items of the PARAM space; those of operand tables are dropped.
+    param_write, param_item, param_address : of LOAD: items of the PARAM space, up to the output table.
     psum_filled, psum_freed : halves of the psum scratchpad, strobes.
     drain, drain_psum, drained, psum : see `array.Pe`.
     write, grant, address, lane, byte : byte `lane` of a word of the activation memory is written in a cycle with both.

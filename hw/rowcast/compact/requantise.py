@@ -23,7 +23,7 @@ class SerialRequantise(wiring.Component):
     in the end the half that decides about rounding, and from there into `sticky`.  Then the product moves on, to the
     right or back to the left, until the binary point is at the border of both.
 
-    `start` with a sum; after 36 / bits cycles, and as many as the shift needs, `ready` is up and `value` is the byte.
+    `start` with a sum; after 36 / bits + 1 cycles, and as many as the shift needs, `ready` is up and `value` is the byte.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ class SerialRequantise(wiring.Component):
     Members
     -------
     start, total : strobe, sum with bias.
-    factor : low 32 bits of the multiplier; high : its other 2; align, steps : see `requantise.scale_layout`.  All from
-        the cycle of `start` on, until `ready`.
+    factor, factor_high : low 32 bits of the multiplier, from the cycle after `start`, and the other 2.
+    align, steps : see `requantise.scale_layout`; from the cycle of `start` on.
     mode, zero_point, low, high : as in `Requantise`.
     ready : `value` is there, until the next `start`.
     """
@@ -69,33 +69,14 @@ class SerialRequantise(wiring.Component):
         twice = Signal()  # TFLITE rounds a first time, at bit 31 + align
         m.d.comb += twice.eq((self.mode == PostMode.TFLITE) & ((self.steps > 2) | ((self.steps == 2) & ~self.align[1])))
 
-        # A turn of the multiplication: `bits` additions one after the other.
-        selected = Signal(bits)
-        bypassed = [turn == POINT // bits if i == POINT % bits else Const(0) for i in range(bits)]
-        factor = Cat(self.factor, self.factor_high, Const(0, 2))
-        with m.Switch(turn):
-            for t in range(FACTOR_BITS // bits):
-                with m.Case(t):
-                    m.d.comb += selected.eq(factor[bits * t : bits * t + bits])
-        with m.If(self.mode == PostMode.BYPASS):
-            m.d.comb += selected.eq(Cat(bypassed))
-        multiplying, moving, left = Signal(), Signal(), Signal()
-        value, leaves, kept = product, [], []
-        for i in range(bits):
+        fetching, multiplying, moving, left = Signal(), Signal(), Signal(), Signal()
+        digit, kept = self._digit(m, turn, twice)  # of the turn before: the way from a memory's output is long
+        value, out = product, []
+        for i in range(bits):  # one addition after the other
             added = Signal(signed(PRODUCT_BITS), name=f"added{i}")
-            m.d.comb += added.eq(value + Mux(selected[i] & multiplying, total, 0))
-            leaves.append(added[0])
+            m.d.comb += added.eq(value + Mux(digit[i] & multiplying, total, 0))
+            out.append(added[0] & (kept[i] | ~multiplying))
             value = added >> 1
-            # TFLITE's first rounding drops the bits up to 30 + align.
-            kept.append(Signal(name=f"kept{i}"))
-            first = [(31 + a - i + bits - 1) // bits for a in range(4)]  # the first turn that keeps this bit
-            m.d.comb += kept[i].eq(~twice | ~multiplying)
-            with m.Switch(self.align):
-                for a in range(4):
-                    with m.Case(a):
-                        with m.If(Cat(turn == t for t in range(first[a], FACTOR_BITS // bits)).any()):
-                            m.d.comb += kept[i].eq(1)
-        out = Cat(bit & keep for bit, keep in zip(leaves, kept, strict=True))
 
         fits = Signal()  # all bits from the sign of a result upwards are equal
         sign = product[-1]
@@ -103,7 +84,7 @@ class SerialRequantise(wiring.Component):
         shifts = Signal(5)
         with m.If(self.start):
             m.d.sync += [total.eq(self.total), product.eq(0), tail.eq(0), sticky.eq(0), over.eq(0)]
-            m.d.sync += [turn.eq(0), multiplying.eq(1), self.ready.eq(0), moving.eq(0)]
+            m.d.sync += [turn.eq(0), fetching.eq(1), self.ready.eq(0), moving.eq(0)]
             with m.Switch(Cat(self.align, twice)):
                 for a in range(4):
                     with m.Case(4 + a):  # what the first rounding adds
@@ -111,17 +92,20 @@ class SerialRequantise(wiring.Component):
         with m.If(multiplying | (moving & ~left)):
             m.d.sync += [
                 product.eq(value),
-                tail.eq(Cat(tail[bits:], out)),
+                tail.eq(Cat(tail[bits:], *out)),
                 sticky.eq(sticky | tail[:bits].any()),
             ]
-        with m.If(multiplying):
+        m.d.sync += multiplying.eq(fetching)
+        with m.If(fetching):
             m.d.sync += turn.eq(turn + 1)
             with m.If(turn == FACTOR_BITS // bits - 1):
-                # Places still to go: 4 steps - 12, to the left if that is negative.
-                steps = Signal(4)
-                m.d.comb += steps.eq(Mux(self.mode == PostMode.BYPASS, 0, self.steps))
-                m.d.sync += [multiplying.eq(0), left.eq(steps < 3), moving.eq(steps != 3), self.ready.eq(steps == 3)]
-                m.d.sync += shifts.eq(Mux(steps < 3, 3 - steps, steps - 3) << exact_log2(4 // bits))
+                m.d.sync += fetching.eq(0)
+        with m.If(multiplying & ~fetching):
+            # Places still to go: 4 steps - 12, to the left if that is negative.
+            steps = Signal(4)
+            m.d.comb += steps.eq(Mux(self.mode == PostMode.BYPASS, 0, self.steps))
+            m.d.sync += [left.eq(steps < 3), moving.eq(steps != 3), self.ready.eq(steps == 3)]
+            m.d.sync += shifts.eq(Mux(steps < 3, 3 - steps, steps - 3) << exact_log2(4 // bits))
         with m.If(moving):
             m.d.sync += shifts.eq(shifts - 1)
             with m.If(left):
@@ -146,6 +130,26 @@ class SerialRequantise(wiring.Component):
         with m.Elif(Mux(outside, ~sign, sum_ > self.high)):
             m.d.comb += self.value.eq(self.high)
         return m
+
+    def _digit(self, m, turn, twice):
+        """The multiplier's bits of a turn, and which of the bits that leave in it are kept, a cycle later."""
+        bits, turns = self.bits, FACTOR_BITS // self.bits
+        factor = Cat(self.factor, self.factor_high, Const(0, 2))
+        digit, kept = Signal(bits, reset_less=True), Signal(bits, reset_less=True)
+        with m.If(self.mode == PostMode.BYPASS):
+            m.d.sync += digit.eq(Mux(turn == POINT // bits, 1 << POINT % bits, 0))
+        with m.Else():
+            with m.Switch(turn):
+                for t in range(turns):
+                    with m.Case(t):
+                        m.d.sync += digit.eq(factor[bits * t : bits * t + bits])
+        m.d.sync += kept.eq(~twice.replicate(bits))
+        for i in range(bits):  # the first rounding of TFLITE drops the bits up to 30 + align
+            for t in range(turns):
+                if bits * t + i > 30:
+                    with m.If((turn == t) & (self.align <= bits * t + i - 31)):
+                        m.d.sync += kept[i].eq(1)
+        return digit, kept
 
     @staticmethod
     def _room(product, bits):

@@ -1,7 +1,7 @@
 """What a compact configuration can run: other forms of some nodes, and limits of its instructions' fields."""
 
 import numpy as np
-from rowcast.isa import TOKEN_UNITS, PostSource, Space, Unit
+from rowcast.isa import TOKEN_UNITS, PostSource, Unit
 
 from .. import graph as g
 from ..golden.requantise import quantise_multiplier_average
@@ -95,7 +95,7 @@ def _problem(i, widths):
             return f"{i.name}.{name} = {i[name]} has more than {widths[width]} bits ({field})"
     wrong = False
     if i.name in ("LOAD", "STORE"):
-        wrong = i["words"] - 1 >> widths["words"] or i["space"] not in tuple(Space)
+        wrong = i["words"] - 1 >> widths["words"] or i["buffer"] >> widths["buffer"]
     elif i.name == "IFMAP_RUN":
         wrong = i["vector"] or not all(-(1 << widths["place"] - 1) <= i[n] < 1 << widths["place"] - 1 for n in "yx")
     elif i.name == "IFMAP_LOOP":
