@@ -83,7 +83,10 @@ class RtlBackend:
         if layers:  # not of a network of names and constants alone
             layers[-1] += last
         timeline = window and Timeline(*self.session.spans(), window.first)
-        return Run(tensors, {name: result.counters[name] for name in COUNTERS}, layers, timeline)
+        counters = {name: result.counters[name] for name in COUNTERS}
+        if program.config.compact:  # has no counters: what its trace ports told
+            counters = {name: sum(layer.counters[name] for layer in result.layers.values()) for name in COUNTERS}
+        return Run(tensors, counters, layers, timeline)
 
 
 class AmaranthBackend:
