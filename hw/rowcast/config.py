@@ -30,13 +30,18 @@ _RANGES = {
     "param_channels": (16, 4096, True),
     "noc_words": (1, 4, True),
     "dram_bytes": (4, 64, True),
-    "address_width": (20, 64, False),
+    "address_width": (16, 64, False),
     "queue_depth": (8, 64, True),
     "burst_beats": (4, 256, True),
     "outstanding_reads": (1, 16, True),
     "counter_width": (32, 64, False),
     "lut_pes": (0, 1024, False),
+    "compact": (0, 1, False),
+    "coordinate_width": (6, 14, False),
+    "requantise_bits": (1, 4, True),
 }
+# What a compact configuration must be: it has one PE, one word in a cycle everywhere, and no vector unit.
+_COMPACT = {"rows": 1, "columns": 1, "noc_words": 1, "act_banks": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +65,12 @@ class Config:
     outstanding_reads : AXI read bursts of LOAD under way at once; the instruction fetch has up to four of its own.
     counter_width : bits of the performance counters.
     lut_pes : PEs whose multipliers are LUTs, for a device with too few multipliers: the last ones, row by row.
+    compact : 1: the smallest hardware, for devices such as the iCE40UP5K: one PE, and units that do one thing after the
+        other (`rowcast.compact`).  It runs convolutions and fully connected layers with TFLite's rounding and tables, and
+        average pooling; it has no vector unit, no rounding of ONNX, no counters, no windows, and no
+        checks of addresses: it trusts the compiler.
+    coordinate_width : compact: bits of the rows and columns of an ifmap.
+    requantise_bits : compact: bits of a multiplier that are worked off in a cycle; a result takes 36 / this and about 8.
 
     Raises
     ------
@@ -85,6 +96,9 @@ class Config:
     outstanding_reads: int = 8
     counter_width: int = 40
     lut_pes: int = 0
+    compact: int = 0
+    coordinate_width: int = 14
+    requantise_bits: int = 2
 
     def __post_init__(self):
         for name, (low, high, power) in _RANGES.items():
@@ -121,6 +135,20 @@ class Config:
             raise ConfigError(
                 f"filter_words ({self.filter_words}) must be at least 4 x lanes ({4 * self.lanes})"
             )
+        if self.compact:
+            self._check_compact()
+        elif self.address_width < 20:
+            raise ConfigError(f"address_width must be at least 20, not {self.address_width}, unless compact is 1")
+
+    def _check_compact(self):
+        needed = _COMPACT | {"dram_bytes": self.lanes}
+        for name, value in needed.items():
+            if getattr(self, name) != value:
+                raise ConfigError(f"compact needs {name}={value}, not {getattr(self, name)}: one PE, and a word in a cycle")
+        if self.param_channels < 64:
+            raise ConfigError(f"compact needs param_channels of at least 64, not {self.param_channels}")
+        if self.lanes > 8:
+            raise ConfigError(f"compact needs lanes of 4 or 8, not {self.lanes}")
 
     # Derived figures --------------------------------------------------------------------------------------------
 
@@ -164,6 +192,46 @@ class Config:
         """Bits of a row or column tag: any PE of the array can have an ID of its own on one level."""
         return max(1, (self.num_pes - 1).bit_length())
 
+    def compact_widths(self):
+        """Bits that a compact configuration keeps of what its instructions have, by name.
+
+        act, filter : word addresses of the two memories of the global buffer; buffer: of any memory on chip.
+        dram : addresses of beats.
+        words : words of a row in a transfer, less one; rows: rows of a transfer.
+        half : counts of words in half a scratchpad; offset: byte addresses in half the ifmap scratchpad.
+        pixels : counts of pixels in half the psum scratchpad; psum: addresses of psums.
+        chunks : chunks of an instruction.
+        coordinate : rows and columns of an ifmap; place: coordinates in it, signed, with room for padding.
+        slot : parameter slots.
+        """
+
+        def bits(values):
+            return (values - 1).bit_length()
+
+        act, filters = bits(self.act_words), bits(self.filter_buffer_words)
+        buffer = max(act, filters, bits((4 * self.param_channels + 256) * 4 // self.lanes))
+        return {
+            "act": act,
+            "filter": filters,
+            "buffer": buffer,
+            "dram": self.address_width - bits(self.dram_bytes),
+            "words": buffer,
+            "rows": act + 1,
+            "half": bits(max(self.filter_words, self.ifmap_words)),
+            "offset": bits(self.ifmap_words * self.lanes) - 1,
+            "pixels": bits(self.psum_pixels),
+            "psum": bits(self.psum_pixels * self.lanes),
+            "chunks": 12,
+            "coordinate": self.coordinate_width,
+            "place": self.coordinate_width + 2,
+            "slot": bits(self.param_channels // self.lanes),
+        }
+
+    @property
+    def token_width(self):
+        """Bits of a counter of tokens."""
+        return 4 if self.compact else 6
+
     @property
     def drain_writers(self):
         """Write ports through which the post-processors reach the activation memory: one for each `lanes` columns."""
@@ -198,6 +266,12 @@ PRESETS = {
         rows=1, columns=1, lanes=8, filter_words=256, ifmap_words=256, psum_pixels=32, act_words=4096, act_banks=1,
         filter_buffer_words=1024, param_channels=64, dram_bytes=8, queue_depth=8, burst_beats=16, outstanding_reads=2,
         counter_width=32,
+    ),
+    # 8 MACs for an iCE40UP5K with memory, bridge and all: see `compact` for what it leaves out.
+    "micro": Config(
+        rows=1, columns=1, lanes=8, filter_words=256, ifmap_words=256, psum_pixels=32, act_words=512, act_banks=1,
+        filter_buffer_words=256, param_channels=64, dram_bytes=8, address_width=17, queue_depth=8, burst_beats=16,
+        outstanding_reads=1, counter_width=32, compact=1, coordinate_width=8,
     ),
     # 16 MACs for an ECP5-25F.
     "small": Config(
