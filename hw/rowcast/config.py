@@ -145,6 +145,8 @@ class Config:
         for name, value in needed.items():
             if getattr(self, name) != value:
                 raise ConfigError(f"compact needs {name}={value}, not {getattr(self, name)}: one PE, and a word in a cycle")
+        if self.lut_pes:
+            raise ConfigError(f"compact needs lut_pes=0, not {self.lut_pes}: its one PE has the device's multipliers")
         if self.param_channels < 64:
             raise ConfigError(f"compact needs param_channels of at least 64, not {self.param_channels}")
         if self.lanes > 8:

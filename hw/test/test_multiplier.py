@@ -96,4 +96,6 @@ def test_only_the_last_pes():
 def test_too_many():
     with pytest.raises(ConfigError, match=r"lut_pes \(17\) must be at most rows x columns \(16\)"):
         preset("base").replace(lut_pes=17)
+    with pytest.raises(ConfigError, match="compact needs lut_pes=0, not 1"):
+        preset("micro").replace(lut_pes=1)
     assert preset("base").replace(lut_pes=16).digest() != preset("base").digest()

@@ -17,7 +17,7 @@ __all__ = ["gate_model", "netlist_text", "sample_graph"]
 
 def netlist_text(config, family, *, progress=None):
     """Verilog of a configuration's netlist for `family`, without its cells; errors are those of `synthesise`."""
-    return synthesise(emitted(config), family=family, progress=progress).verilog()
+    return synthesise(emitted(config), family=family, output_registers=family == "ecp5", progress=progress).verilog()
 
 
 def gate_model(netlist, family, *, start=1, quiet=False):
@@ -25,13 +25,15 @@ def gate_model(netlist, family, *, start=1, quiet=False):
     return build(netlist + cell_models(family, netlist), netlist=True, start=start, quiet=quiet)
 
 
-def sample_graph(*, size, channels, filters, seed=1):
-    """A graph of what the units do: a convolution, max pooling, a depthwise convolution, average pooling, an addition.
+def sample_graph(*, size, channels, filters, vector=True, seed=1):
+    """A graph of what the units do: a convolution, pooling, a depthwise convolution, average pooling, an addition.
 
     Parameters
     ----------
     size : height and width of the ifmap, even.
     channels, filters : of the first convolution, which has a table; the others have `filters` channels.
+    vector : the configuration has a vector unit; else pooling is by averages, of windows that no padding touches, and
+        nothing is added.
     """
     rng = np.random.default_rng(seed)
     same = ((1, 1), (1, 1))
@@ -49,15 +51,16 @@ def sample_graph(*, size, channels, filters, seed=1):
     def tensor(name, shape=None):
         return g.Tensor(name, shape, -5, 0.1)
 
-    tensors = [tensor("ifmap", (1, size, size, channels))]
-    tensors += [tensor(name) for name in ("conv", "pooled", "depthwise", "average", "sum")]
-    by_name = {each.name: each for each in tensors}
+    names = ("conv", "pooled", "depthwise", "average", *(("sum",) if vector else ()))
+    tensors = {name: tensor(name) for name in names} | {"ifmap": tensor("ifmap", (1, size, size, channels))}
+    pool = {"inputs": ("conv",), "output": "pooled", "window": (2, 2), "stride": (2, 2)}
     nodes = [
         convolution("conv", "ifmap", "conv", channels, 1, table=rng.integers(-128, 128, 256)),
-        g.MaxPool(name="max_pool", inputs=("conv",), output="pooled", window=(2, 2), stride=(2, 2)),
+        g.MaxPool(name="max_pool", **pool) if vector else g.AveragePool(name="pool", **pool),
         convolution("depthwise", "pooled", "depthwise", filters, filters),
         g.AveragePool(name="average_pool", inputs=("depthwise",), output="average", window=(3, 3), stride=(1, 1),
-                      padding=same),
-        g.tflite_add(name="add", a=by_name["pooled"], b=by_name["average"], output=by_name["sum"]),
+                      padding=same if vector else ((0, 0), (0, 0))),
     ]  # fmt: skip
-    return g.Graph(name="sample", tensors=tensors, inputs=["ifmap"], outputs=["sum"], nodes=nodes)
+    if vector:
+        nodes.append(g.tflite_add(name="add", a=tensors["pooled"], b=tensors["average"], output=tensors["sum"]))
+    return g.Graph(name="sample", tensors=list(tensors.values()), inputs=["ifmap"], outputs=[names[-1]], nodes=nodes)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from rowcast.output_registers import fold_output_registers
 from rowcast.techmap import techmap
 
 from .tools import ToolError, cache_dir
@@ -60,13 +61,14 @@ class Netlist:
             return file.read()
 
 
-def synthesise(text, *, family="ecp5", top="rowcast", flat=True, options="", progress=None):
+def synthesise(text, *, family="ecp5", top="rowcast", flat=True, output_registers=False, options="", progress=None):
     """The `Netlist` of a Verilog text.
 
     Parameters
     ----------
     family : of `FAMILIES`.
     flat : one module, optimised across all blocks; else each module for itself.
+    output_registers : ECP5: flip-flops behind block RAMs become their output registers, as in a bitstream.
     options : more for the family's `synth_` command.
     progress : called with the name of each step of Yosys.
 
@@ -81,10 +83,12 @@ def synthesise(text, *, family="ecp5", top="rowcast", flat=True, options="", pro
         raise ToolError("synthesis needs Yosys in Python: pip install pyosys") from None
     if family not in FAMILIES:
         raise ValueError(f"there is no synthesis for {family!r}; families are: {', '.join(FAMILIES)}")
+    if output_registers and family != "ecp5":
+        raise ValueError(f"output registers are moved into the block RAMs of ecp5, not of {family}")
     before, command = FAMILIES[family]
     command = " ".join(filter(None, (command, f"-top {top}", "" if flat else "-noflatten", options)))
     maps, map_text = techmap(family)
-    digest = hashlib.sha256(repr((text, before, command, version, map_text)).encode()).hexdigest()[:24]
+    digest = hashlib.sha256(repr((text, before, command, version, map_text, output_registers)).encode()).hexdigest()[:24]
     folder = cache_dir() / "synthesis" / digest
     if not folder.exists():
         folder.parent.mkdir(exist_ok=True)
@@ -92,13 +96,13 @@ def synthesise(text, *, family="ecp5", top="rowcast", flat=True, options="", pro
             work, stage = Path(name), Path(name, "done")
             (work / "in.v").write_text(text)
             made = work / "netlist.json", work / "netlist.v"
-            _run(
-                [
-                    f"read_verilog -DSYNTHESIS {work / 'in.v'}", *before, *maps, f"{command} -json {made[0]}",
-                    f"write_verilog -noattr {made[1]}",
-                ],
-                progress,
-            )  # fmt: skip
+            read, write = f"read_verilog -DSYNTHESIS {work / 'in.v'}", f"write_verilog -noattr {made[1]}"
+            _run([read, *before, *maps, f"{command} -json {made[0]}", write], progress)
+            if output_registers:
+                modules = json.loads(made[0].read_text())
+                fold_output_registers(modules)
+                made[0].write_text(json.dumps(modules))
+                _run([f"read_json {made[0]}", "delete t:$scopeinfo", write], progress)
             stage.mkdir()
             for path in made:
                 with open(path, "rb") as plain, gzip.open(stage / f"{path.name}.gz", "wb", compresslevel=3) as file:

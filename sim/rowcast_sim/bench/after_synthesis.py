@@ -116,7 +116,8 @@ def netlist_(preset_name, family, **files):
     with console.status("Synthesis") as status:
         text = netlist_text(config, family, progress=lambda step: status.update(f"Synthesis: {step}"))
     gates = gate_model(text, family)
-    graph = sample_graph(size=28, channels=2 * config.lanes, filters=config.columns * config.lanes)
+    size, filters = (28, config.columns * config.lanes) if not config.compact else (12, config.lanes)
+    graph = sample_graph(size=size, channels=2 * config.lanes, filters=filters, vector=not config.compact)
     with console.status("Running the netlist"):
         runs = measure(graph, config, (rtl, gates))
     deliver(
