@@ -24,6 +24,7 @@ LEAST = Config(
 )  # fmt: skip
 MICRO = preset("micro")  # fits an iCE40UP5K
 GRAPHS = {config: sample_graph(size=8, channels=3, filters=8, vector=not config.compact) for config in (LEAST, MICRO)}
+LIMIT = {LEAST: 20_000, MICRO: 100_000}  # cycles: twice as many as it takes, or more
 FAULTS = 4
 LUT = re.compile(r"^  LUT4 #\(\n    \.INIT\(16'h(\w+)\)\n  \) (\S+) ", re.MULTILINE)
 # A LUT that has the complement of its INIT when the simulation is started with its number.
@@ -54,7 +55,7 @@ def differences(gates, config, *, start):
     inputs = {"ifmap": np.random.default_rng(start).integers(-128, 128, graph.tensors["ifmap"].shape, np.int8)}
     model = Model(gates.program, start=start, arguments=gates.arguments)
     with RtlBackend(program, model=model, timing=Timing(latency=9, stall_percent=20, seed=start)) as backend:
-        tensors = backend.run(inputs, limit=20_000).tensors
+        tensors = backend.run(inputs, limit=LIMIT[config]).tensors
     assert set(tensors) == set(graph.tensors)
     return compare(tensors, evaluate(graph, inputs))
 
