@@ -31,11 +31,14 @@ class Accelerator(wiring.Component):
     m_axi_* : AXI4 manager, data of `dram_bytes`; ID 0 fetches instructions, ID 1 loads data, ID 0 writes.
     s_axil_* : AXI4-Lite subordinate, 32 bits (`registers.REGISTERS`).
     irq : interrupt, high while an enabled bit of IRQ_STATUS is set.
+    done, error : how the last run ended, for lights; as in STATUS.
     running, cause, layer : trace for simulators: in each cycle of a run, what it was spent on (index in
         `registers.CAUSES`), and how many layers are marked as complete.
     """
 
     irq: Signal
+    done: Signal
+    error: Signal
     running: Signal
     cause: Signal
     layer: Signal
@@ -47,6 +50,8 @@ class Accelerator(wiring.Component):
                 **manager_ports(config),
                 **lite_ports(ADDRESS_BITS),
                 "irq": Out(1),
+                "done": Out(1),
+                "error": Out(1),
                 "running": Out(1),
                 "cause": Out(range(len(CAUSES))),
                 "layer": Out(16),
@@ -123,6 +128,8 @@ class Accelerator(wiring.Component):
             host.queues.eq(engine.queues),
             host.units.eq(engine.units),
             self.irq.eq(host.irq),
+            self.done.eq(control.done),
+            self.error.eq(control.error),
             self.running.eq(control.run),
             self.cause.eq(engine.cause),
             self.layer.eq(engine.layer),
