@@ -108,6 +108,10 @@ class Config:
             if not low <= value <= high or (power and not _is_power_of_two(value)):
                 kind = "a power of two" if power else "an integer"
                 raise ConfigError(f"{name} must be {kind} from {low} to {high}, not {value}")
+        if self.compact:
+            self._check_compact()
+        elif self.address_width < 20:
+            raise ConfigError(f"address_width must be at least 20, not {self.address_width}, unless compact is 1")
         if self.dram_bytes < self.lanes:
             raise ConfigError(
                 f"dram_bytes ({self.dram_bytes}) must be at least lanes ({self.lanes}): a beat carries whole words"
@@ -135,12 +139,10 @@ class Config:
             raise ConfigError(
                 f"filter_words ({self.filter_words}) must be at least 4 x lanes ({4 * self.lanes})"
             )
-        if self.compact:
-            self._check_compact()
-        elif self.address_width < 20:
-            raise ConfigError(f"address_width must be at least 20, not {self.address_width}, unless compact is 1")
 
     def _check_compact(self):
+        if self.lanes > 8:
+            raise ConfigError(f"compact needs lanes of 4 or 8, not {self.lanes}")
         needed = _COMPACT | {"dram_bytes": self.lanes}
         for name, value in needed.items():
             if getattr(self, name) != value:
@@ -149,8 +151,6 @@ class Config:
             raise ConfigError(f"compact needs lut_pes=0, not {self.lut_pes}: its one PE has the device's multipliers")
         if self.param_channels < 64:
             raise ConfigError(f"compact needs param_channels of at least 64, not {self.param_channels}")
-        if self.lanes > 8:
-            raise ConfigError(f"compact needs lanes of 4 or 8, not {self.lanes}")
 
     # Derived figures --------------------------------------------------------------------------------------------
 
@@ -273,7 +273,7 @@ PRESETS = {
     "micro": Config(
         rows=1, columns=1, lanes=8, filter_words=256, ifmap_words=256, psum_pixels=32, act_words=512, act_banks=1,
         filter_buffer_words=256, param_channels=64, dram_bytes=8, address_width=17, queue_depth=8, burst_beats=16,
-        outstanding_reads=1, counter_width=32, compact=1, coordinate_width=8,
+        outstanding_reads=1, counter_width=32, compact=1, coordinate_width=8, requantise_bits=4,
     ),
     # 16 MACs for an ECP5-25F.
     "small": Config(

@@ -59,7 +59,7 @@ def test_values_and_latency(mode, bits):
             await ctx.tick()
             for name, value in dict(factor=int(items[i, 1]), start=0, total=99).items():
                 ctx.set(getattr(dut, name), value)
-            cycles = 36 // bits + 1 + abs(3 - (0 if mode == PostMode.BYPASS else steps)) * (4 // bits)
+            cycles = 36 // bits + 2 + abs(3 - (0 if mode == PostMode.BYPASS else steps)) * (4 // bits)
             for _ in range(cycles):
                 assert not ctx.get(dut.ready)
                 await ctx.tick()

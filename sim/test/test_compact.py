@@ -150,8 +150,8 @@ def test_nodes(node, message):
 
 def test_limits():
     rng = np.random.default_rng(0)
-    wide = single(rng, (1, 3, 300, 1), filters=2, kernel=(1, 1))
-    with pytest.raises(CompileError, match=r"node 'conv': IFMAP_SET.width = 300 has more than 8 bits \(coordinate_width\)"):
+    wide = single(rng, (1, 3, 300, 1), filters=2, kernel=(3, 3), padding=((1, 1), (1, 1)))
+    with pytest.raises(CompileError, match="node 'conv': IFMAP_SET.width = 300 has .* 8 bits: set coordinate_width=9, or"):
         compile_graph(wide, MICRO)
     check_functional(wide, MICRO.replace(coordinate_width=9), inputs_of(wide, rng))
     large = single(rng, (1, 100, 100, 8), filters=16, kernel=(1, 1))
@@ -162,7 +162,7 @@ def test_limits():
 @pytest.mark.parametrize("changes, message", [
     ({"rows": 2}, "compact needs rows=1, not 2"),
     ({"act_banks": 2}, "compact needs act_banks=1, not 2"),
-    ({"dram_bytes": 16}, "compact needs dram_bytes=8, not 16"),
+    ({"lanes": 4}, "compact needs dram_bytes=4, not 8"),
     ({"param_channels": 32}, "compact needs param_channels of at least 64, not 32"),
     ({"lanes": 16, "dram_bytes": 16}, "compact needs lanes of 4 or 8, not 16"),
     ({"compact": 2}, "compact must be an integer from 0 to 1, not 2"),

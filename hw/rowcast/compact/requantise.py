@@ -23,7 +23,7 @@ class SerialRequantise(wiring.Component):
     in the end the half that decides about rounding, and from there into `sticky`.  Then the product moves on, to the
     right or back to the left, until the binary point is at the border of both.
 
-    `start` with a sum; after 36 / bits + 1 cycles, and as many as the shift needs, `ready` is up and `value` is the byte.
+    `start` with a sum; after 36 / bits + 2 cycles, and as many as the shift needs, `ready` is up and `value` is the byte.
 
     Parameters
     ----------
@@ -70,6 +70,7 @@ class SerialRequantise(wiring.Component):
         m.d.comb += twice.eq((self.mode == PostMode.TFLITE) & ((self.steps > 2) | ((self.steps == 2) & ~self.align[1])))
 
         fetching, multiplying, moving, left = Signal(), Signal(), Signal(), Signal()
+        settled = Signal()  # `product` and `tail` are what they should be
         digit, kept = self._digit(m, turn, twice)  # of the turn before: the way from a memory's output is long
         value, out = product, []
         for i in range(bits):  # one addition after the other
@@ -84,7 +85,7 @@ class SerialRequantise(wiring.Component):
         shifts = Signal(5)
         with m.If(self.start):
             m.d.sync += [total.eq(self.total), product.eq(0), tail.eq(0), sticky.eq(0), over.eq(0)]
-            m.d.sync += [turn.eq(0), fetching.eq(1), self.ready.eq(0), moving.eq(0)]
+            m.d.sync += [turn.eq(0), fetching.eq(1), self.ready.eq(0), moving.eq(0), settled.eq(0)]
             with m.Switch(Cat(self.align, twice)):
                 for a in range(4):
                     with m.Case(4 + a):  # what the first rounding adds
@@ -104,7 +105,7 @@ class SerialRequantise(wiring.Component):
             # Places still to go: 4 steps - 12, to the left if that is negative.
             steps = Signal(4)
             m.d.comb += steps.eq(Mux(self.mode == PostMode.BYPASS, 0, self.steps))
-            m.d.sync += [left.eq(steps < 3), moving.eq(steps != 3), self.ready.eq(steps == 3)]
+            m.d.sync += [left.eq(steps < 3), moving.eq(steps != 3), settled.eq(steps == 3)]
             m.d.sync += shifts.eq(Mux(steps < 3, 3 - steps, steps - 3) << exact_log2(4 // bits))
         with m.If(moving):
             m.d.sync += shifts.eq(shifts - 1)
@@ -115,7 +116,7 @@ class SerialRequantise(wiring.Component):
                     over.eq(over | ~self._room(product, bits)),
                 ]
             with m.If(shifts == 1):
-                m.d.sync += [moving.eq(0), self.ready.eq(1)]
+                m.d.sync += [moving.eq(0), settled.eq(1)]
 
         # Rounding, zero point, limits.
         half, below, up = tail[-1], tail[:-1].any() | sticky, Signal()
@@ -124,11 +125,13 @@ class SerialRequantise(wiring.Component):
         sum_ = Signal(signed(RESULT_BITS + 1))
         m.d.comb += sum_.eq(product[:RESULT_BITS].as_signed() + self.zero_point + up)
         outside = Signal()
-        m.d.comb += [outside.eq(over | ~fits), self.value.eq(sum_)]
-        with m.If(Mux(outside, sign, sum_ < self.low)):
-            m.d.comb += self.value.eq(self.low)
-        with m.Elif(Mux(outside, ~sign, sum_ > self.high)):
-            m.d.comb += self.value.eq(self.high)
+        m.d.comb += outside.eq(over | ~fits)
+        with m.If(settled):
+            m.d.sync += [self.value.eq(sum_), self.ready.eq(1), settled.eq(0)]
+            with m.If(Mux(outside, sign, sum_ < self.low)):
+                m.d.sync += self.value.eq(self.low)
+            with m.Elif(Mux(outside, ~sign, sum_ > self.high)):
+                m.d.sync += self.value.eq(self.high)
         return m
 
     def _digit(self, m, turn, twice):

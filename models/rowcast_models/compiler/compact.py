@@ -79,7 +79,7 @@ _MEET = {frozenset(pair) for pair in (
 def _problem(i, widths):
     for other in tuple(Unit)[:TOKEN_UNITS]:
         if (i.wait | i.signal) >> other & 1 and frozenset((i.unit, other)) not in _MEET:
-            return f"{i.name} has tokens with {other.name}, of which there are none"
+            return f"{i.name} has tokens with {other.name}, of which there are none: {HINT}"
     limits = {
         "IFMAP_SET": {"height": "coordinate", "width": "coordinate"},
         "COMPUTE_LOOP_K": {"count_c": "half", "count_s": "half", "count_r": "half"},
@@ -91,8 +91,8 @@ def _problem(i, widths):
     }.get(i.name, {})
     for name, width in limits.items():
         if i[name] >> widths[width]:
-            field = "coordinate_width" if width == "coordinate" else "address_width" if width == "dram" else width
-            return f"{i.name}.{name} = {i[name]} has more than {widths[width]} bits ({field})"
+            way = f"coordinate_width={i[name].bit_length()}, or compact=0" if width == "coordinate" else "compact=0"
+            return f"{i.name}.{name} = {i[name]} has more than {widths[width]} bits: set {way}"
     wrong = False
     if i.name in ("LOAD", "STORE"):
         wrong = i["words"] - 1 >> widths["words"] or i["buffer"] >> widths["buffer"]
@@ -109,4 +109,4 @@ def _problem(i, widths):
         wrong = i["offset"] or i["slot"] or not i["valid"]
     elif i.name == "POST_RUN":
         wrong = i["source"] != PostSource.DRAIN
-    return f"{i.name} {i.fields} is not for a compact configuration" if wrong else None
+    return f"{i.name} {i.fields} is not for a compact configuration: {HINT}" if wrong else None

@@ -677,16 +677,16 @@ class _Compiler(Placement):
 
     def check_compact(self, program):
         """A compact configuration cuts what its fields do not hold: nothing may be cut."""
-        if found := check_program(self.b.ops, self.config):
-            op, problem = found
-            node = self.layers[min(op.layer, len(self.layers) - 1)].name
-            raise CompileError(f"node {node!r}: {problem}: set compact=0")
         if program.size > 1 << self.config.address_width:
             raise CompileError(
                 f"the program and its tensors take {program.size:,} bytes, more than address_width="
                 f"{self.config.address_width} reaches ({1 << self.config.address_width:,}): set it higher, or make the "
                 "activation memory larger (act_words), which makes the program shorter"
             )
+        if found := check_program(self.b.ops, self.config):
+            op, problem = found
+            node = self.layers[min(op.layer, len(self.layers) - 1)].name
+            raise CompileError(f"node {node!r}: {problem}")
 
 
 def settings(post):
