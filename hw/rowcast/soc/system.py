@@ -10,6 +10,7 @@ from ..accelerator import Accelerator
 from . import protocol
 from .arbiter import MemoryArbiter
 from .bridge import HostBridge
+from .bus import join_memory, join_registers
 from .onchip import SPRAM_BYTES, OnChipMemory
 from .protocol import DEFAULT_PAYLOAD, Info
 from .uart import UartReceiver, UartTransmitter, divisor_for
@@ -139,8 +140,8 @@ class System(wiring.Component):
             bridge.broken.eq(receiver.broken),
             bridge.irq.eq(accelerator.irq),
             bridge.running.eq(accelerator.running),
-            *_join_memory(accelerator, arbiter.main),
-            *_join_registers(accelerator, bridge.lite),
+            *join_memory(accelerator, arbiter.main),
+            *join_registers(accelerator, bridge.lite),
         ]
         blink = Signal(BLINK_BITS)
         m.d.sync += blink.eq(blink + bridge.tick)
@@ -151,41 +152,3 @@ class System(wiring.Component):
             self.led_error.eq(accelerator.error),
         ]
         return m
-
-
-def _join_memory(pins, bus):
-    """Statements that lead `m_axi_*` of an accelerator to the streams of a memory bus."""
-    statements = []
-    for channel, fields in (("ar", ("id", "addr", "len")), ("aw", ("addr", "len")), ("w", ("data", "strb", "last"))):
-        statements += _forward(pins, f"m_axi_{channel}", getattr(bus, channel), fields)
-    for channel, fields in (("r", ("id", "data", "resp", "last")), ("b", ("resp",))):
-        statements += _back(pins, f"m_axi_{channel}", getattr(bus, channel), fields)
-    return statements
-
-
-def _join_registers(pins, bus):
-    """Statements that lead the streams of an AXI4-Lite bus to `s_axil_*` of an accelerator."""
-    statements = []
-    for channel, fields in (("ar", ("addr", "prot")), ("aw", ("addr", "prot")), ("w", ("data", "strb"))):
-        statements += _back(pins, f"s_axil_{channel}", getattr(bus, channel), fields)
-    for channel, fields in (("r", ("data", "resp")), ("b", ("resp",))):
-        statements += _forward(pins, f"s_axil_{channel}", getattr(bus, channel), fields)
-    return statements
-
-
-def _forward(pins, prefix, channel, fields):
-    """From flat pins into a stream."""
-    return [
-        channel.valid.eq(getattr(pins, f"{prefix}valid")),
-        getattr(pins, f"{prefix}ready").eq(channel.ready),
-        *(getattr(channel.payload, field).eq(getattr(pins, f"{prefix}{field}")) for field in fields),
-    ]
-
-
-def _back(pins, prefix, channel, fields):
-    """From a stream to flat pins."""
-    return [
-        getattr(pins, f"{prefix}valid").eq(channel.valid),
-        channel.ready.eq(getattr(pins, f"{prefix}ready")),
-        *(getattr(pins, f"{prefix}{field}").eq(getattr(channel.payload, field)) for field in fields),
-    ]
