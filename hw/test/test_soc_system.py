@@ -39,7 +39,8 @@ def test_verilog(memory):
     config = TINY.replace(rows=2)
     text = verilog(System(config, memory, **RATES), config, name="rowcast")
     modules = re.findall(r"^module (\w+)\(", text, re.MULTILINE)
-    assert len(modules) == len(set(modules)) and {"rowcast", "rowcast_pe", "rowcast_bridge", "rowcast_accelerator"} <= set(modules)
+    assert len(modules) == len(set(modules))
+    assert {"rowcast", "rowcast_pe", "rowcast_bridge", "rowcast_accelerator"} <= set(modules)
     assert len(re.findall(r"^  rowcast_pe \S+ \(", text, re.MULTILINE)) == 2
     assert text.count("SB_SPRAM256KA") == (4 if isinstance(memory, Spram) else 0)
     header = re.search(r"^module rowcast\((.*?)\);", text, re.MULTILINE | re.DOTALL)[1]
