@@ -14,6 +14,8 @@ __all__ = ["BadLine", "UartLine", "in_thread", "open_device"]
 
 PATIENCE = Patience(answer=100e-6, quiet=2 * QUIET, poll=50e-6, attempts=12)
 
+GAP_NS = 25 * 10**9 // BAUD  # two and a half bytes
+
 in_thread = bridge  # decorates what uses a device: it blocks, so it gets a thread
 
 
@@ -32,9 +34,15 @@ class UartLine:
         await self.source.wait()
 
     async def receive(self, seconds):
-        """What has come, or comes within the time."""
+        """What has come, or comes within the time: all of it until there is a gap, since each return changes the thread."""
         await self.sink.wait(round(seconds * 1e9), "ns")
-        return bytes(self.sink.read_nowait())
+        data = self.sink.read_nowait()
+        while data:
+            await self.sink.wait(GAP_NS, "ns")
+            if self.sink.empty():
+                break
+            data += self.sink.read_nowait()
+        return bytes(data)
 
     def write(self, data):
         resume(self.send)(data)
@@ -76,8 +84,7 @@ class BadLine:
         self.line.write(self._damage(bytearray(data), self.share))
 
     def read(self, seconds):
-        # an answer comes in several pieces
-        return self._damage(bytearray(self.line.read(seconds)), self.share / 20)
+        return self._damage(bytearray(self.line.read(seconds)), self.share / 2)
 
     def _damage(self, data, share):
         if not data or self.rng.random() >= share:
