@@ -6,6 +6,7 @@ import numpy as np
 from rowcast.registers import COUNTERS
 from rowcast_models.golden.evaluate import evaluate
 
+from .host.backend import PortBackend
 from .results import Run
 from .timeline import Timeline
 from .verilated import LayerCycles, Timing, build
@@ -144,7 +145,9 @@ class GoldenBackend:
         return Run(evaluate(self.graph, inputs))
 
 
-BACKENDS = {"golden": GoldenBackend, "functional": FunctionalBackend, "rtl": RtlBackend, "amaranth": AmaranthBackend}
+BACKENDS = {
+    "golden": GoldenBackend, "functional": FunctionalBackend, "rtl": RtlBackend, "amaranth": AmaranthBackend, "port": PortBackend,
+}  # fmt: skip
 
 
 def open_backend(name, graph, program, **options):

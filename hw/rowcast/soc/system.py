@@ -10,6 +10,7 @@ from ..accelerator import Accelerator
 from . import protocol
 from .arbiter import MemoryArbiter
 from .bridge import HostBridge
+from .bus import join_memory, join_registers
 from .onchip import SPRAM_BYTES, OnChipMemory
 from .protocol import DEFAULT_PAYLOAD, Info
 from .uart import UartReceiver, UartTransmitter, divisor_for
@@ -50,6 +51,7 @@ class Sdram:
     chip: object
     cas_latency: int | None = None
     io_delay: int = 0
+    ram_style: str = "block"
 
     @property
     def size(self):
@@ -63,7 +65,8 @@ class Sdram:
         from .sdram import SdramController
 
         return SdramController(
-            config, self.chip, clock_hz=clock_hz, cas_latency=self.cas_latency, io_delay=self.io_delay
+            config, self.chip, clock_hz=clock_hz, cas_latency=self.cas_latency, io_delay=self.io_delay,
+            ram_style=self.ram_style,
         )
 
 
@@ -78,6 +81,7 @@ class System(wiring.Component):
     memory : OnChip, Spram or Sdram, or another description with `size` and `build`.
     clock_hz, baud : of the clock; of the UART.
     payload : most bytes in a frame, a power of two.
+    ram_style : of the bridge's buffer, "block" or "distributed"; None leaves it to synthesis.
     timeout_ms : after one to two of these without a byte the bridge forgets an unfinished frame.
 
     Members
@@ -101,7 +105,7 @@ class System(wiring.Component):
     led_done: Signal
     led_error: Signal
 
-    def __init__(self, config, memory, *, clock_hz, baud, payload=DEFAULT_PAYLOAD, timeout_ms=TIMEOUT_MS):
+    def __init__(self, config, memory, *, clock_hz, baud, payload=DEFAULT_PAYLOAD, timeout_ms=TIMEOUT_MS, ram_style=None):
         self.config = config
         self.divisor = divisor_for(clock_hz=clock_hz, baud=baud)
         self.timeout = round(clock_hz * timeout_ms / 1000)
@@ -112,7 +116,7 @@ class System(wiring.Component):
             protocol.PROTOCOL_VERSION, payload, config.dram_bytes, quiet_ms, memory.size, clock_hz, baud
         )
         self._store = memory.build(config, clock_hz=clock_hz)
-        self._bridge = HostBridge(config, info=self.info, timeout=self.timeout)
+        self._bridge = HostBridge(config, info=self.info, timeout=self.timeout, ram_style=ram_style)
         leds = dict.fromkeys(("led_alive", "led_busy", "led_done", "led_error"), Out(1))
         members = {"rx": In(1, init=1), "tx": Out(1, init=1), **leds}
         if "pins" in self._store.signature.members:
@@ -139,8 +143,8 @@ class System(wiring.Component):
             bridge.broken.eq(receiver.broken),
             bridge.irq.eq(accelerator.irq),
             bridge.running.eq(accelerator.running),
-            *_join_memory(accelerator, arbiter.main),
-            *_join_registers(accelerator, bridge.lite),
+            *join_memory(accelerator, arbiter.main),
+            *join_registers(accelerator, bridge.lite),
         ]
         blink = Signal(BLINK_BITS)
         m.d.sync += blink.eq(blink + bridge.tick)
@@ -151,41 +155,3 @@ class System(wiring.Component):
             self.led_error.eq(accelerator.error),
         ]
         return m
-
-
-def _join_memory(pins, bus):
-    """Statements that lead `m_axi_*` of an accelerator to the streams of a memory bus."""
-    statements = []
-    for channel, fields in (("ar", ("id", "addr", "len")), ("aw", ("addr", "len")), ("w", ("data", "strb", "last"))):
-        statements += _forward(pins, f"m_axi_{channel}", getattr(bus, channel), fields)
-    for channel, fields in (("r", ("id", "data", "resp", "last")), ("b", ("resp",))):
-        statements += _back(pins, f"m_axi_{channel}", getattr(bus, channel), fields)
-    return statements
-
-
-def _join_registers(pins, bus):
-    """Statements that lead the streams of an AXI4-Lite bus to `s_axil_*` of an accelerator."""
-    statements = []
-    for channel, fields in (("ar", ("addr", "prot")), ("aw", ("addr", "prot")), ("w", ("data", "strb"))):
-        statements += _back(pins, f"s_axil_{channel}", getattr(bus, channel), fields)
-    for channel, fields in (("r", ("data", "resp")), ("b", ("resp",))):
-        statements += _forward(pins, f"s_axil_{channel}", getattr(bus, channel), fields)
-    return statements
-
-
-def _forward(pins, prefix, channel, fields):
-    """From flat pins into a stream."""
-    return [
-        channel.valid.eq(getattr(pins, f"{prefix}valid")),
-        getattr(pins, f"{prefix}ready").eq(channel.ready),
-        *(getattr(channel.payload, field).eq(getattr(pins, f"{prefix}{field}")) for field in fields),
-    ]
-
-
-def _back(pins, prefix, channel, fields):
-    """From a stream to flat pins."""
-    return [
-        getattr(pins, f"{prefix}valid").eq(channel.valid),
-        channel.ready.eq(getattr(pins, f"{prefix}ready")),
-        *(getattr(pins, f"{prefix}{field}").eq(getattr(channel.payload, field)) for field in fields),
-    ]

@@ -87,12 +87,14 @@ class UartReceiver(wiring.Component):
             with m.State("DATA"):
                 with m.If(sample):
                     m.d.sync += shift.eq(Cat(shift[1:], line))
-                    with m.If(shift[0]):
-                        with m.If(line & (~self.o.valid | self.o.ready)):
+                    with m.If(shift[0] & line):
+                        with m.If(~self.o.valid | self.o.ready):
                             m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(shift[1:])]
-                        m.d.comb += self.broken.eq(~line)
-                        m.next = "REST"
-            with m.State("REST"):
+                        m.next = "IDLE"  # at once: of a fast sender the next start bit is near
+                    with m.Elif(shift[0]):
+                        m.d.comb += self.broken.eq(1)
+                        m.next = "BROKEN"
+            with m.State("BROKEN"):
                 with m.If(line):
                     m.next = "IDLE"
         return m

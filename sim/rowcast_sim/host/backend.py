@@ -6,7 +6,7 @@ __all__ = ["PortBackend"]
 
 
 class PortBackend:
-    """A program on a device.
+    """A program on a device, loaded by the first run unless it is there already.
 
     Parameters
     ----------
@@ -17,7 +17,7 @@ class PortBackend:
 
     def __init__(self, program, *, device, everything=False):
         self.program, self.device, self.everything = program, device, everything
-        device.load(program)
+        device.check(program.config)
 
     def __enter__(self):
         return self
