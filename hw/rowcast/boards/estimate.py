@@ -59,32 +59,29 @@ def check_fits(board, config, *, refuse=True):
 
 def _memories(config):
     """(words, bits) of every memory that block RAM is for."""
-    pes, lanes = config.num_pes, config.lanes
-    word = config.word_bits
-    scratchpad = word * config.noc_words
-    return [
-        *[(config.filter_words // config.noc_words, scratchpad)] * pes,
-        *[(config.ifmap_words // config.noc_words, scratchpad)] * pes,
-        *[(config.psum_pixels * lanes, 32)] * pes,
-        *[(config.act_words // config.act_banks, word)] * config.act_banks,
-        *[(config.filter_buffer_words // config.filter_banks, word)] * config.filter_banks,
-        *[(config.param_channels, 80), (256, 32), (256, 32)] * config.columns,
+    scratchpad = config.word_bits * config.noc_words
+    memories = [
+        *[(config.filter_words // config.noc_words, scratchpad)] * config.num_pes,
+        *[(config.ifmap_words // config.noc_words, scratchpad)] * config.num_pes,
+        *[(config.psum_pixels * config.lanes, 32)] * config.num_pes,
+        *[(config.act_words // config.act_banks, config.word_bits)] * config.act_banks,
+        *[(config.filter_buffer_words // config.filter_banks, config.word_bits)] * config.filter_banks,
     ]
+    if config.compact:  # parameters, table, the queues of instructions
+        return [*memories, (config.param_channels, 80), (256, 8), (256, 16)]
+    return [*memories, *[(config.param_channels, 72), (256, 32), (256, 32)] * config.columns]
 
 
 def _block_rams(family, words, bits):
     """Block RAMs of one memory with a read and a write port."""
-    if family == "ice40":
-        return ceil(words / 256) * ceil(bits / 16) if words <= 256 else ceil(words * bits / 4096)
-    if words <= 512:
-        return ceil(bits / 36)
-    return min(ceil(words / depth) * ceil(bits / width) for depth, width in ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1)))
+    shapes = ((256, 16), (512, 8), (1024, 4), (2048, 2)) if family == "ice40" else ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
+    return min(ceil(words / depth) * ceil(bits / width) for depth, width in shapes)
 
 
 def _multipliers(family, config):
     """Multipliers of the array and of the requantisers."""
     if config.compact:
-        return {"ice40": 8, "ecp5": 8, "gowin": 8}[family]
+        return config.lanes
     return (config.num_pes - config.lut_pes) * config.lanes + 5 * config.columns
 
 
@@ -93,7 +90,7 @@ def _luts(board, config):
     if config.compact:
         return 3400
     lanes = config.lanes
-    around = 900 + (2600 if board.memory == "sdram" else 200)
-    array = config.num_pes * (66 * lanes) + config.lut_pes * lanes * 90
+    around = 900 + 1100 * (board.memory == "sdram") + 1700 * (board.ram_style == "distributed")
+    array = config.num_pes * 66 * lanes + config.lut_pes * lanes * 72
     columns = config.columns * (650 + 75 * lanes)
     return round(7250 + array + columns + config.act_banks * 130 * config.noc_words + around)
