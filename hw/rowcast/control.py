@@ -110,6 +110,7 @@ class ControlUnit(wiring.Component):
             with m.State("RUN"):
                 m.d.comb += holds.eq(self.ended & self.quiet & ~any_error)
                 with m.If(failed):
+                    m.d.sync += self.stop.eq(1)
                     m.next = "STOP"
                 with m.Elif(reached):
                     m.d.sync += [self.done.eq(1), self.done_event.eq(~self.soft_reset)]
@@ -131,18 +132,19 @@ class ControlUnit(wiring.Component):
             with m.State("CLEAR"):
                 m.d.comb += [self.clear.eq(1), holds.eq(1)]
                 with m.If(cycles == CLEAR_CYCLES - 1):
+                    m.d.sync += self.stop.eq(0)
                     m.next = "IDLE"
         idle, halted = fsm.ongoing("IDLE"), fsm.ongoing("HALT")
         m.d.comb += [
             running.eq(fsm.ongoing("RUN")),
             self.run.eq(running | fsm.ongoing("STOP")),
-            self.stop.eq(~(idle | running)),
             self.busy.eq(~(idle | halted)),
         ]
         return m
 
     def _unless_reset(self, m):
         with m.If(self.soft_reset):
+            m.d.sync += self.stop.eq(1)
             m.next = "RESET"
 
     def _latch_error(self, m, running, failed):

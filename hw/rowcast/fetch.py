@@ -36,8 +36,8 @@ class Fetch(wiring.Component):
     beat that holds the last of `program_length` instructions, nothing is given out after END.
 
     Errors are precise: a fault of a beat that was read ahead counts only when the instruction that needs it is the
-    next, so that what stands after END does no harm.  PROGRAM: the last instruction was not END (reported two cycles
-    after it was taken, so that its own error comes first), or `program_length` is 0 or too large for an index.
+    next, so that what stands after END does no harm.  PROGRAM: the last instruction was not END (reported three
+    cycles after it was taken, so that its own error comes first), or `program_length` is 0 or too large for an index.
     READ_WINDOW: the instruction lies in a burst that is not inside [`window_base`, `window_limit`).  READ_RESPONSE: the
     memory answered with an error.
 
@@ -96,6 +96,7 @@ class Fetch(wiring.Component):
         m.submodules.assemble = assemble = _Assemble(self.config, self.buffer_beats)
         transfer = Signal()
         finished, exhausted = Signal(), Signal()  # END was given out; another one was the last
+        judged = Signal()  # dispatch has looked at it
         is_end = Signal()
         left = Signal(INDEX_BITS)  # instructions from the one offered to the end of the program
         quit = Signal()
@@ -128,6 +129,7 @@ class Fetch(wiring.Component):
             assemble.final.eq((left == 1) | is_end),
         ]
         index = self.o.payload.index
+        m.d.sync += judged.eq(exhausted)
         with m.If(self.start):
             m.d.sync += [index.eq(0), left.eq(self.program_length), finished.eq(0), exhausted.eq(0)]
             with m.If(~fits | (self.program_length == 0)):
@@ -140,7 +142,7 @@ class Fetch(wiring.Component):
                 m.d.sync += exhausted.eq(1)
             with m.Else():
                 m.d.sync += index.eq(index + 1)
-        with m.Elif(exhausted & ~self.error.valid & ~self.stop):
+        with m.Elif(judged & exhausted & ~self.error.valid & ~self.stop):
             self._fail(m, Error.PROGRAM)
         with m.Elif(~quit & assemble.fault):
             self._fail(m, Error.READ_RESPONSE)

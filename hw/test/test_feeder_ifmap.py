@@ -274,8 +274,8 @@ def test_no_bubbles_network():
         [make("IFMAP_SET", height=3, width=3, pad=7), *loops, *runs]
     )
     check(bench, config)
-    assert bench.accepted[:5] == [0, 2, 4, 6, 7]  # SET, LOOPs of two cycles, RUN
-    first = 7 + 3 + GLB_READ_LATENCY
+    assert bench.accepted[:5] == [0, 1, 2, 4, 6]  # SET, LOOPs of two cycles, RUN, each into the register
+    first = 8 + 3 + GLB_READ_LATENCY
     assert len(bench.flits) == 3 * 144
     assert [cycle for cycle, *_ in bench.flits] == list(range(first, first + 3 * 144))
     assert 0 < len(bench.granted) < 3 * 144
@@ -300,7 +300,7 @@ def test_no_bubbles_vector():
     bench = Bench(IfmapUnit(config), memory_of(config)).run(program)
     check(bench, config)
     cycles = [cycle for cycle, *_ in bench.words]
-    first = 7 + 3 + GLB_READ_LATENCY + 1
+    first = 8 + 3 + GLB_READ_LATENCY + 1
     assert cycles[:180] == list(range(first, first + 180))
     assert cycles[180:] == list(range(first + 184, first + 184 + 90))
     assert sum(last for *_, last in bench.words) == 30
