@@ -100,18 +100,20 @@ class InstructionQueue(wiring.Component):
 
 
 class TokenGate(wiring.Component):
-    """Holds an instruction back until the tokens that it waits for are there; then takes them.  Latency 1, one a cycle.
+    """Holds an instruction back until the tokens that it waits for are there; then takes them.  Latency 2, one a cycle.
 
-    The tokens are taken when the instruction goes to the output register, which can be some time before its unit takes
-    it.  `take` is a register: in its cycle the next instruction cannot have a token of the same unit, even if there are more.
+    Two registers: in the first the instruction waits, and `granted` says that its tokens are there; the second is in front of
+    the unit.  The tokens are taken when the instruction goes there, which can be some time before its unit takes it.  An
+    instruction cannot have a token of the same unit as the one before it until two cycles after that.
 
     Members
     -------
     i, o : instructions; those at `o` have their tokens.
     available : units from which at least one token is there.
-    take : units from which one token is taken, in the cycle after the transfer at `i`.
-    missing : units whose token the instruction at `i` lacks, while nothing is in front of it in the output register.
-    stop : lets no further instruction to the output register.
+    take : units from which one token is taken; a register.
+    missing : units whose token the first instruction lacks, while nothing is in front of it.
+    waits : there is an instruction in the first register.
+    stop : lets no further instruction to the unit.
     """
 
     i: stream.Interface
@@ -119,6 +121,7 @@ class TokenGate(wiring.Component):
     available: Signal
     take: Signal
     missing: Signal
+    waits: Signal
     stop: Signal
 
     def __init__(self):
@@ -129,29 +132,40 @@ class TokenGate(wiring.Component):
                 "available": In(isa.TOKEN_UNITS),
                 "take": Out(isa.TOKEN_UNITS),
                 "missing": Out(isa.TOKEN_UNITS),
+                "waits": Out(1),
                 "stop": In(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        lacking = Signal(isa.TOKEN_UNITS)
-        output = Signal(instruction_layout(), reset_less=True)
-        passes = Signal()
-        free = Signal()
+        held, output = Signal(fetched_layout(), reset_less=True), Signal(instruction_layout(), reset_less=True)
+        wait = Signal(isa.TOKEN_UNITS)  # of the instruction held, 0 without one
+        granted, free, passes = Signal(), Signal(), Signal()
+        lacking, next_lacking = Signal(isa.TOKEN_UNITS), Signal(isa.TOKEN_UNITS)
         m.d.comb += [
-            lacking.eq(self.i.payload.wait & (~self.available | self.take)),
+            lacking.eq(wait & (~self.available | self.take)),
+            next_lacking.eq(self.i.payload.wait & (~self.available | self.take | wait)),
             free.eq(~self.o.valid | self.o.ready),
-            self.i.ready.eq((lacking == 0) & ~self.stop & free),
-            passes.eq(self.i.valid & self.i.ready),
-            self.missing.eq(Mux(self.i.valid & ~self.o.valid, lacking, 0)),
+            passes.eq(granted & ~self.stop & free),
+            self.i.ready.eq(~self.waits | passes),
+            self.missing.eq(Mux(self.o.valid, 0, lacking)),
             self.o.payload.eq(output),
         ]
-        m.d.sync += self.take.eq(Mux(passes, self.i.payload.wait, 0))
+        m.d.sync += self.take.eq(Mux(passes, wait, 0))
+        with m.If(self.i.ready):
+            m.d.sync += [
+                self.waits.eq(self.i.valid),
+                granted.eq(self.i.valid & (next_lacking == 0)),
+                wait.eq(Mux(self.i.valid, self.i.payload.wait, 0)),
+                held.eq(self.i.payload),
+            ]
+        with m.Else():
+            m.d.sync += granted.eq(lacking == 0)
         with m.If(free):  # what is not valid may be anything: the payload does not wait for the tokens
             m.d.sync += [
                 self.o.valid.eq(passes),
-                *(output[name].eq(self.i.payload[name]) for name in ("opcode", "signal", "payload", "index")),
+                *(output[name].eq(held[name]) for name in ("opcode", "signal", "payload", "index")),
             ]
         return m
 
@@ -217,7 +231,7 @@ class Dispatch(wiring.Component):
 
     An instruction whose queue is full blocks all that follow.  END ends the run's dispatching.  Behind each queue a
     `TokenGate` waits for the tokens that an instruction needs.  The payload of an instruction is that of its unit's
-    longest format at most; bits beyond are dropped.  Latency from `i` to a unit that is free: 3 cycles.
+    longest format at most; bits beyond are dropped.  Latency from `i` to a unit that is free: 4 cycles.
 
     Errors: OPCODE (unknown); FIELD (a wait or signal bit of the instruction's own unit, any in one of COMPUTE or
     CONTROL); TOKEN (a counter overflows; the index is that of the last dispatched instruction).  The faulty instruction
@@ -295,7 +309,7 @@ class Dispatch(wiring.Component):
                 queue.i.valid.eq(push[unit]),
                 ready[unit].eq(queue.i.ready),
                 gate.stop.eq(self.stop),
-                occupied[unit].eq(queue.o.valid | gate.o.valid),
+                occupied[unit].eq(queue.o.valid | gate.waits | gate.o.valid),
                 self.levels.word_select(int(unit), 4).eq(Mux(queue.level >= 15, 15, queue.level)),
             ]
             if unit < isa.TOKEN_UNITS:

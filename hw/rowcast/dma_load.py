@@ -88,7 +88,7 @@ class LoadUnit(wiring.Component):
             ),
         )  # fmt: skip
         self._issue(m, addresses.bursts, halt=halt)
-        self._write(m, addresses.rows, halt=halt, take=take, written=written)
+        self._write(m, addresses, halt=halt, take=take, written=written)
         m.d.comb += self.busy.eq(addresses.busy | written)
         return m
 
@@ -115,18 +115,18 @@ class LoadUnit(wiring.Component):
         with m.Elif(~issue & ended):
             m.d.sync += self.outstanding.eq(self.outstanding - 1)
 
-    def _write(self, m, rows, *, halt, take, written):
+    def _write(self, m, addresses, *, halt, take, written):
         """Beats to the memories, through two registers: `take` fills them, `written` says that there is one in them."""
-        config, row, beat = self.config, rows.payload, self.r.payload
+        config, rows, beat = self.config, addresses.rows, self.r.payload
+        row, step, last = rows.payload, addresses.step, addresses.last
         low = exact_log2(config.dram_words)
-        step, is_param, last, beat_done, gone = Signal(16), Signal(), Signal(), Signal(), Signal()
+        is_param, beat_done, gone = Signal(), Signal(), Signal()
         room = Signal()
         word = Signal(low)  # PARAM: the word within the beat
         m.d.comb += [
             is_param.eq(row.space == isa.Space.PARAM),
-            last.eq(step == row.steps),
             take.eq(self.r.valid & rows.valid & room & ~halt),
-            rows.ready.eq(take & last),
+            rows.ready.eq(take),
         ]
         if low:
             m.d.comb += [
@@ -136,8 +136,6 @@ class LoadUnit(wiring.Component):
         else:
             m.d.comb += beat_done.eq(1)
         m.d.comb += self.r.ready.eq(halt | (rows.valid & room & beat_done))
-        with m.If(take):
-            m.d.sync += step.eq(Mux(last, 0, step + 1))
 
         layout = data.StructLayout(
             {

@@ -169,7 +169,7 @@ class RowWalker(wiring.Component):
 class AddressStage(wiring.Component):
     """From instructions to bursts, ahead of the data: each row goes to `rows` before its first burst to `bursts`.
 
-    Latency from an instruction to its first burst 5 cycles; then a burst a cycle, as long as rows have room
+    Latency from an instruction to its first burst 5 cycles; then a burst a cycle, a row in two, as long as rows have room
     (ROWS_AHEAD rows).  `rows` and `bursts` hold their payloads until taken.
 
     Parameters
@@ -183,7 +183,8 @@ class AddressStage(wiring.Component):
     Members
     -------
     i : instructions; data_base, window_base, window_limit : see `BurstSplitter`.
-    rows : for the data stage.  bursts : for the address channel.
+    rows : for the data stage, each row as often as it has steps; `step` counts them from 0, `last` is the row's last.
+    bursts : for the address channel.
     busy : an instruction or a row is under way here.
     fault, fault_code, fault_index : what is wrong with the first bad row, until the reset.
     """
@@ -211,6 +212,8 @@ class AddressStage(wiring.Component):
                 "window_base": In(config.address_width),
                 "window_limit": In(config.address_width),
                 "rows": Out(stream.Signature(self.rows_layout)),
+                "step": Out(16),
+                "last": Out(1),
                 "bursts": Out(stream.Signature(burst_layout(config, tag_layout()))),
                 "busy": Out(1),
                 "fault": Out(1),
@@ -241,15 +244,32 @@ class AddressStage(wiring.Component):
             splitter.i.valid.eq(walker.o.valid & rows.w_rdy),
             rows.w_en.eq(walker.o.valid & splitter.i.ready & (row.bad == Error.NONE)),
             walker.o.ready.eq(rows.w_rdy & splitter.i.ready),
-            self.rows.valid.eq(rows.r_rdy),
-            self.rows.payload.eq(rows.r_data),
-            rows.r_en.eq(self.rows.ready),
-            self.busy.eq(self.i.valid | walker.o.valid | rows.r_rdy),
+            self.busy.eq(self.i.valid | walker.o.valid | rows.r_rdy | self.rows.valid),
             self.fault.eq(splitter.fault),
             self.fault_code.eq(splitter.fault_code),
             self.fault_index.eq(splitter.fault_tag.index),
         ]
+        self._steps(m, rows)
         return m
+
+    def _steps(self, m, rows):
+        """The row in front, in a register, and its steps: that a step is the last is known a cycle before."""
+        arriving, row = View(self.rows_layout, rows.r_data), Signal(self.rows_layout, reset_less=True)
+        left = Signal(16)  # steps after this one
+        m.d.comb += [
+            self.rows.payload.eq(row),
+            rows.r_en.eq(~self.rows.valid | (self.rows.ready & self.last)),
+        ]
+        with m.If(rows.r_en):
+            m.d.sync += [
+                self.rows.valid.eq(rows.r_rdy),
+                row.eq(arriving),
+                left.eq(arriving.steps),
+                self.step.eq(0),
+                self.last.eq(arriving.steps == 0),
+            ]
+        with m.Elif(self.rows.ready):
+            m.d.sync += [left.eq(left - 1), self.step.eq(self.step + 1), self.last.eq(left == 1)]
 
 
 def beat_mask(config, row, *, first, last):

@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from .halves import count_halves
 from .interfaces import GLB_READ_LATENCY, flit_layout, payload_layout, read_port, unit_ports
 from .isa import FORMATS, TOKEN_UNITS
 from .loops import LoopNest
@@ -21,8 +22,7 @@ class FilterUnit(wiring.Component):
     and ends in the other half; halves alternate over all chunks of all runs, starting with 0.  A FILTER_ID is one
     `config` flit.
 
-    Throughput: one flit a cycle while reads are granted and halves are free, over groups and chunks, and over instructions of at
-    least two flits.
+    Throughput: one flit a cycle while reads are granted and halves are free, over groups and chunks; a cycle between instructions.
     Latency: GLB_READ_LATENCY cycles from a granted read to its flit, 2 from an accepted instruction to its first
     request.  `signal` pulses in the cycle after the last read of a run was granted (or after a FILTER_ID was sent):
     from then on its words may be overwritten.  `filled` pulses NETWORK_LATENCY cycles after `o_valid` of a chunk's
@@ -150,7 +150,7 @@ class FilterUnit(wiring.Component):
             m.d.sync += [next_valid.eq(self.i.valid), next_job.eq(decoded), next_address.eq(buffer), good.eq(decoded.code == 0)]
         with m.Elif(load):
             m.d.sync += next_valid.eq(0)
-        m.d.comb += load.eq(next_valid & good & ~self.error.valid & (~valid | done))
+        m.d.comb += load.eq(next_valid & good & ~self.error.valid & ~valid)
         with m.If(load):
             m.d.sync += [valid.eq(1), job.eq(next_job)]
         with m.Elif(done):
@@ -168,19 +168,19 @@ class FilterUnit(wiring.Component):
         row, column = Signal(config.tag_width), Signal(config.tag_width)
         entry, half = Signal(range(self.half_entries)), Signal()
         chunk_starts = Signal(init=1)
-        halves = Signal(2, init=2)  # free ones
+        halves, free = Signal(2, init=2), Signal(init=1)  # free ones, and whether there are any
         run, in_range, step = Signal(), Signal(), Signal()
         m.d.comb += [
             run.eq(valid & ~job.config & ~self.error.valid),
             in_range.eq(~(address[-1] | job.far)),
-            self.waiting.eq(run & chunk_starts & (halves == 0)),
-            self.read.request.eq(run & in_range & (~chunk_starts | (halves != 0))),
+            self.waiting.eq(run & chunk_starts & ~free),
+            self.read.request.eq(run & in_range & (~chunk_starts | free)),
             self.read.address.eq(address),
             step.eq(self.read.request & self.read.grant),
             nest.step.eq(step),
             done.eq((step & nest.last) | (valid & job.config)),
         ]
-        m.d.sync += halves.eq(halves + self.freed - (step & chunk_starts))
+        m.d.sync += count_halves(halves, free, up=self.freed, down=step & chunk_starts)
         with m.If(step):
             m.d.sync += [
                 address.eq(address + config.noc_words),
@@ -206,7 +206,7 @@ class FilterUnit(wiring.Component):
                 m.d.sync += [
                     self.error.valid.eq(1), self.error.code.eq(Error.BUFFER_RANGE), self.error.index.eq(job.index)
                 ]  # fmt: skip
-            with m.Elif(next_valid & ~good & (~valid | done)):
+            with m.Elif(next_valid & ~good & ~valid):
                 m.d.sync += [
                     self.error.valid.eq(1), self.error.code.eq(next_job.code), self.error.index.eq(next_job.index)
                 ]  # fmt: skip

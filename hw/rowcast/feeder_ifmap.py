@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .feeder_walk import LEVELS, AffineWalk
+from .halves import count_halves
 from .interfaces import GLB_READ_LATENCY, flit_layout, payload_layout, read_port, unit_ports, vector_layout
 from .isa import FORMATS, TOKEN_UNITS
 from .registers import Error
@@ -31,9 +32,9 @@ class IfmapUnit(wiring.Component):
     To the vector unit (`vector` = 1): the first `vector_words` words of each turn; `last` where levels 0 and 1 are in
     their last turn.
 
-    Throughput: one flit a cycle while reads are granted and halves are free or `vector` is taken; also from one run
-    to the next.  Other instructions wait until the last read before them is granted (3 cycles if nothing stalls) and
-    take a cycle each, IFMAP_LOOP two.
+    Throughput: one flit a cycle while reads are granted and halves are free or `vector` is taken; a cycle between runs.
+    Other instructions wait until the last read before them is granted (3 cycles if nothing stalls) and take a cycle each,
+    IFMAP_LOOP two.
     Latency: 4 cycles from an accepted run to its first request, GLB_READ_LATENCY to its flit, one more to `vector`.
     `signal` pulses in the cycle after the last read (or padding) of a run, or after another instruction.
     `filled` pulses NETWORK_LATENCY cycles after `o_valid` of a chunk's last flit.  `busy` lasts until all is over.
@@ -120,13 +121,14 @@ class IfmapUnit(wiring.Component):
         ]
 
         # A chunk of a network run starts when a half is free.
-        chunk_starts, halves, takes_half = Signal(init=1), Signal(2, init=2), Signal()
+        chunk_starts, takes_half = Signal(init=1), Signal()
+        halves, free = Signal(2, init=2), Signal(init=1)
         m.d.comb += [
             takes_half.eq(chunk_starts & ~turns.vector),
-            self.waiting.eq(running & takes_half & (halves == 0)),
+            self.waiting.eq(running & takes_half & ~free),
             walk.step.eq(running & ~spilt & ~self.waiting & ~self.error.valid),
         ]
-        m.d.sync += halves.eq(halves + self.freed - (walk.step & takes_half))
+        m.d.sync += count_halves(halves, free, up=self.freed, down=walk.step & takes_half)
         with m.If(walk.step):
             m.d.sync += chunk_starts.eq(walk.leaves[5])
 
@@ -224,7 +226,7 @@ class IfmapUnit(wiring.Component):
         return skid.o
 
     def _elaborate_instructions(self, m, job, walk, running, turns, ifmap, empty):
-        """Take instructions: a run when the one before makes its last step, the others when no turn is under way.
+        """Take instructions: a run when the one before has made its last step, the others when no turn is under way.
 
         Returns the layout of a PE's new ID to send now, the error code of the instruction, and the signal that says
         that a run makes its last step.
@@ -234,7 +236,7 @@ class IfmapUnit(wiring.Component):
         is_id, is_loop, is_set, is_run = (job.payload[kind] for kind in ("id", "loop", "set", "run"))
         code, done, turn, go, second = Signal(4), Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            turn.eq(job.valid & Mux(is_run, ~running | done, empty) & ~self.error.valid),
+            turn.eq(job.valid & Mux(is_run, ~running, empty) & ~self.error.valid),
             code.eq(Mux(turn, job.payload.code, 0)),
             go.eq(turn & job.payload.legal),
             job.ready.eq(go & (~is_loop | second)),

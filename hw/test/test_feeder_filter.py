@@ -181,7 +181,7 @@ def test_random_programs(name, grants, feeds, compute):
 
 
 def test_no_bubbles():
-    """Over groups, chunks and instructions of two flits or more a flit a cycle, while halves are free early enough."""
+    """Over groups and chunks a flit a cycle, while halves are free early enough; a cycle between instructions."""
     config = CONFIGS["base"]
     program = [make("FILTER_RUN", buffer=32 * i, flits=8, groups_column=2, groups_row=2, chunks=1) for i in range(6)]
     program += [make("FILTER_RUN", buffer=7, flits=1, groups_column=16, groups_row=1, chunks=5)]
@@ -189,7 +189,8 @@ def test_no_bubbles():
     bench = Bench(FilterUnit(config), memory_of(config)).run(program)
     check(bench, config)
     first = 2 + GLB_READ_LATENCY  # queue to job, job to request, read
-    assert [cycle for cycle, *_ in bench.flits] == list(range(first, first + len(bench.flits)))
+    number = [i for i, flits in enumerate([32] * 6 + [80] + [15] * 3) for _ in range(flits)]  # of a flit's instruction
+    assert [cycle for cycle, *_ in bench.flits] == [first + i + before for i, before in enumerate(number)]
     assert bench.waiting == []
 
 
