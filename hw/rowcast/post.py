@@ -285,13 +285,16 @@ class PostUnit(wiring.Component):
         with m.If(self.accept):
             m.d.sync += self.issuing.eq(1)
         with m.If(started):
-            m.d.sync += [row.eq(self.run.rows - 1), psum.eq(0), word_start.eq(1)]
+            m.d.sync += [psum.eq(0), word_start.eq(1)]
         with m.If(nest.step):
             m.d.sync += [psum.eq(psum + 1), word_start.eq(nest.at_last[_LANE])]
             with m.If(nest.advance[_ROW]):
                 m.d.sync += [psum.eq(0), row.eq(row - 1)]
             with m.If(nest.last):
                 m.d.sync += self.issuing.eq(0)
+        with m.If(~self.issuing):  # already in the cycle of `accept`: a row must stand before its first drain
+            fields = data.View(payload_layout("POST_RUN"), self.i.payload.payload[: payload_layout("POST_RUN").size])
+            m.d.sync += row.eq(fields.rows - 1)
 
         # The end of a drain: hand back the half, keep the chain's distance.
         freed = Signal(self.FREED)
