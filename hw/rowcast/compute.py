@@ -397,16 +397,17 @@ class ComputeUnit(wiring.Component):
         primed = Signal()  # the discarded capture after a reset has been given
         gap = Signal(range(config.lanes))  # cycles until the next capture may come
         gone = Signal()  # `gap` is 0
-        active, end_of_dot, step = Signal(), Signal(), Signal()
+        active, end_of_dot, step, dot_ends = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [count.eq(value) for count, value in zip(nest.counts, loops.counts, strict=True)]
         m.d.comb += [
             end_of_dot.eq(nest.inner_last[DOT_LEVELS]),
             step.eq(active & (~end_of_dot | gone) & ~self.error.valid),
+            dot_ends.eq(active & end_of_dot & gone & ~self.error.valid),  # and `step`
             nest.step.eq(step),
             nest.singles.eq(loops.singles),
         ]
         m.d.sync += primed.eq(1)
-        with m.If(~primed | (step & end_of_dot)):
+        with m.If(~primed | dot_ends):
             m.d.sync += [gap.eq(config.lanes - 1), gone.eq(0)]
         with m.Else():
             m.d.sync += [gap.eq(gap - gap.any()), gone.eq(gap <= 1)]
@@ -414,7 +415,7 @@ class ComputeUnit(wiring.Component):
             m.d.sync += loops.eq(decoder.loops)
 
         turn = Signal(turn_layout(config))
-        running, first = self._runs(m, decoder, nest, active, turn)
+        running, first = self._runs(m, decoder, nest, active, gone, turn)
         # How this turn's address follows from the one before.
         advanced = Signal(len(LEVELS), reset_less=True)
         chunk_start, dot_start = Signal(init=1), Signal(init=1)
@@ -423,15 +424,15 @@ class ComputeUnit(wiring.Component):
         deltas = [Mux(level, delta, 0) for level, delta in zip(advanced, loops.steps, strict=True)]
         m.d.sync += [
             turn.mac.eq(step),
-            turn.capture.eq((step & end_of_dot) | ~primed),
+            turn.capture.eq(dot_ends | ~primed),
             turn.discard.eq(~primed),
             turn.chunk_start.eq(chunk_start),
             turn.dot_start.eq(dot_start),
             turn.delta.eq(reduce(or_, deltas)),
         ]
-        return running, turn, step & end_of_dot & ~first
+        return running, turn, dot_ends & ~first
 
-    def _runs(self, m, decoder, nest, active, turn):
+    def _runs(self, m, decoder, nest, active, gone, turn):
         """From chunk to chunk and from run to run: drives `active`, what a turn knows of its run, and `cause`.
 
         Returns: a run is under way; its psums start with the current chunk.
@@ -445,7 +446,7 @@ class ComputeUnit(wiring.Component):
         half, psum_half = Signal(), Signal()
         chunk_end, run_end, pass_end = Signal(), Signal(), Signal()
         m.d.comb += [
-            chunk_end.eq(nest.step & nest.last),
+            chunk_end.eq(active & nest.last & gone & ~self.error.valid),  # `nest.step` in the last turn
             run_end.eq(chunk_end & ~more),
             pass_end.eq(run_end & run.last),
             nest.start.eq(restart),
