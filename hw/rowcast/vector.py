@@ -34,7 +34,7 @@ class VectorFront(wiring.Component):
 
     Members
     -------
-    source : PostSource, stable from a window's first turn until its result is taken.
+    source : PostSource, stable from the cycle before a window's first turn until its result is taken.
     i : turns, see `vector_layout`; `last` ends a window.
     o : results, see `result_layout`.
     """
@@ -62,6 +62,8 @@ class VectorFront(wiring.Component):
             give.eq(~self.o.valid | self.o.ready),
             self.i.ready.eq(~done | give),
             take.eq(self.i.valid & self.i.ready),
+        ]
+        m.d.sync += [
             is_sum.eq(self.source == PostSource.SUM),
             is_pair.eq((self.source == PostSource.ADD) | (self.source == PostSource.MUL)),
         ]
