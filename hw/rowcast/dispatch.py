@@ -100,11 +100,10 @@ class InstructionQueue(wiring.Component):
 
 
 class TokenGate(wiring.Component):
-    """Holds an instruction back until the tokens that it waits for are there; then takes them.  Latency 2, one a cycle.
+    """Holds an instruction back until the tokens that it waits for are there; then takes them.  Latency 2, one in two cycles.
 
     Two registers: in the first the instruction waits, and `granted` says that its tokens are there; the second is in front of
-    the unit.  The tokens are taken when the instruction goes there, which can be some time before its unit takes it.  An
-    instruction cannot have a token of the same unit as the one before it until two cycles after that.
+    the unit.  The tokens are taken when the instruction goes there, which can be some time before its unit takes it.
 
     Members
     -------
@@ -145,21 +144,23 @@ class TokenGate(wiring.Component):
         lacking, next_lacking = Signal(isa.TOKEN_UNITS), Signal(isa.TOKEN_UNITS)
         m.d.comb += [
             lacking.eq(wait & (~self.available | self.take)),
-            next_lacking.eq(self.i.payload.wait & (~self.available | self.take | wait)),
+            next_lacking.eq(self.i.payload.wait & (~self.available | self.take)),
             free.eq(~self.o.valid | self.o.ready),
             passes.eq(granted & ~self.stop & free),
-            self.i.ready.eq(~self.waits | passes),
+            self.i.ready.eq(~self.waits),
             self.missing.eq(Mux(self.o.valid, 0, lacking)),
             self.o.payload.eq(output),
         ]
         m.d.sync += self.take.eq(Mux(passes, wait, 0))
-        with m.If(self.i.ready):
+        with m.If(~self.waits):
             m.d.sync += [
                 self.waits.eq(self.i.valid),
                 granted.eq(self.i.valid & (next_lacking == 0)),
                 wait.eq(Mux(self.i.valid, self.i.payload.wait, 0)),
                 held.eq(self.i.payload),
             ]
+        with m.Elif(passes):
+            m.d.sync += [self.waits.eq(0), granted.eq(0), wait.eq(0)]
         with m.Else():
             m.d.sync += granted.eq(lacking == 0)
         with m.If(free):  # what is not valid may be anything: the payload does not wait for the tokens

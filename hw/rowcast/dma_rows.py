@@ -61,7 +61,7 @@ def row_layout(config):
 class RowWalker(wiring.Component):
     """Walk through the rows of the transfer instructions of one unit, and check their fields and places on chip.
 
-    A row a cycle, and a cycle between instructions; latency 2 cycles.  An instruction is taken with its last row.
+    A row a cycle, and a cycle between instructions; latency 2 cycles.  An instruction is taken before its first row.
 
     Parameters
     ----------
@@ -70,12 +70,13 @@ class RowWalker(wiring.Component):
 
     Members
     -------
-    i : instructions; o : rows.
+    i : instructions; o : rows.  walking : an instruction was taken whose last row has not left.
         A row with `bad` set ends everything: its taker asks for a reset.
     """
 
     i: stream.Interface
     o: stream.Interface
+    walking: Signal
 
     def __init__(self, config, *, unit):
         if unit not in ("LOAD", "STORE"):
@@ -87,40 +88,44 @@ class RowWalker(wiring.Component):
             {
                 "i": In(stream.Signature(instruction_layout())),
                 "o": Out(stream.Signature(row_layout(config))),
+                "walking": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        instruction = self.i.payload
-        fields = _fields(self.unit, instruction)
+        instruction = Signal(instruction_layout(), reset_less=True)
         dram, buffer = Signal(WORD_BITS, reset_less=True), Signal(21, reset_less=True)
-        count = Signal(16, init=1)  # of the current row, from 1
-        walking, take, last = Signal(), Signal(), Signal()
+        left, last = Signal(16, reset_less=True), Signal(reset_less=True)  # rows after this one; there is none
+        take = Signal()
         dram_stride, buffer_stride = Signal(24), Signal(20)
         m.d.comb += [
-            take.eq(walking & (~self.o.valid | self.o.ready)),
-            last.eq(count == fields.rows),
+            self.i.ready.eq(~self.walking),
+            take.eq(self.walking & (~self.o.valid | self.o.ready)),
         ]
-        with m.If(~walking):
-            m.d.sync += [dram.eq(fields.dram), buffer.eq(fields.buffer), count.eq(1)]
-            with m.If(instruction.opcode == isa.FORMATS[f"{self.unit}_STRIDE"].opcode):
-                strides = _fields(f"{self.unit}_STRIDE", instruction)
-                m.d.comb += self.i.ready.eq(1)
-                with m.If(self.i.valid):
-                    m.d.sync += [dram_stride.eq(strides.dram_stride), buffer_stride.eq(strides.buffer_stride)]
-            with m.Else():
-                m.d.sync += walking.eq(self.i.valid)
+        with m.If(~self.walking):
+            arriving = _fields(self.unit, self.i.payload)
+            is_stride = self.i.payload.opcode == isa.FORMATS[f"{self.unit}_STRIDE"].opcode
+            m.d.sync += [
+                instruction.eq(self.i.payload),
+                dram.eq(arriving.dram),
+                buffer.eq(arriving.buffer),
+                left.eq(arriving.rows - 1),
+                last.eq(arriving.rows <= 1),
+                self.walking.eq(self.i.valid & ~is_stride),
+            ]
+            with m.If(self.i.valid & is_stride):
+                strides = _fields(f"{self.unit}_STRIDE", self.i.payload)
+                m.d.sync += [dram_stride.eq(strides.dram_stride), buffer_stride.eq(strides.buffer_stride)]
         with m.Elif(take):
-            m.d.comb += self.i.ready.eq(last)
-            m.d.sync += [dram.eq(dram + dram_stride), buffer.eq(buffer + buffer_stride), count.eq(count + 1)]
-            m.d.sync += walking.eq(~last)
-        self._row(m, dram=dram, buffer=buffer, take=take, last=last, fields=fields)
+            m.d.sync += [dram.eq(dram + dram_stride), buffer.eq(buffer + buffer_stride)]
+            m.d.sync += [left.eq(left - 1), last.eq(left == 1), self.walking.eq(~last)]
+        self._row(m, instruction, dram=dram, buffer=buffer, take=take, last=last)
         return m
 
-    def _row(self, m, *, dram, buffer, take, last, fields):
+    def _row(self, m, instruction, *, dram, buffer, take, last):
         """The register of the output row, and its checks."""
-        config, row = self.config, self.o.payload
+        config, row, fields = self.config, self.o.payload, _fields(self.unit, instruction)
         low = exact_log2(config.dram_words)
         param = Signal()
         bad_field, final = Signal(reset_less=True), Signal(22, reset_less=True)  # the row's last word on chip
@@ -139,8 +144,8 @@ class RowWalker(wiring.Component):
                 row.buffer.eq(buffer),
                 row.steps.eq(Mux(param, less, span[low:]) if low else less),
                 row.tag.last.eq(last),
-                row.tag.signal.eq(self.i.payload.signal),
-                row.tag.index.eq(self.i.payload.index),
+                row.tag.signal.eq(instruction.signal),
+                row.tag.index.eq(instruction.index),
                 final.eq(buffer + less),
                 bad_field.eq(
                     (fields.words == 0)
@@ -244,7 +249,7 @@ class AddressStage(wiring.Component):
             splitter.i.valid.eq(walker.o.valid & rows.w_rdy),
             rows.w_en.eq(walker.o.valid & splitter.i.ready & (row.bad == Error.NONE)),
             walker.o.ready.eq(rows.w_rdy & splitter.i.ready),
-            self.busy.eq(self.i.valid | walker.o.valid | rows.r_rdy | self.rows.valid),
+            self.busy.eq(self.i.valid | walker.walking | walker.o.valid | rows.r_rdy | self.rows.valid),
             self.fault.eq(splitter.fault),
             self.fault_code.eq(splitter.fault_code),
             self.fault_index.eq(splitter.fault_tag.index),

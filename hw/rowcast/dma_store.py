@@ -144,7 +144,7 @@ class StoreUnit(wiring.Component):
             ask.eq(rows.valid & (used != BEATS_AHEAD) & (~asking | granted)),
             phase.eq(row.phase + step),
             rows.ready.eq(ask),
-            self.act_read.request.eq(asking & ~halt),
+            self.act_read.request.eq(asking),  # after a halt too: what is read then does no harm
             self.act_read.address.eq(Cat(Const(0, low), address)),
             reading.eq(used != 0),
             sent.eq(beats.r_rdy & beats.r_en),

@@ -33,15 +33,17 @@ class Skid(wiring.Component):
         m = Module()
         front, back = Signal(self.shape, reset_less=True), Signal(self.shape, reset_less=True)
         spilt, free = Signal(), Signal()
+        ready = Signal(init=1)  # the opposite of `spilt`: a register of its own, for that one has many to serve
         m.d.comb += [
             free.eq(~self.o.valid | self.o.ready),
-            self.i.ready.eq(~spilt),
+            self.i.ready.eq(ready),
             self.o.payload.eq(front),
         ]
         with m.If(~spilt):
             m.d.sync += back.eq(self.i.payload)
         with m.If(free):
-            m.d.sync += [front.eq(Mux(spilt, back, self.i.payload)), self.o.valid.eq(spilt | self.i.valid), spilt.eq(0)]
+            m.d.sync += [front.eq(Mux(spilt, back, self.i.payload)), self.o.valid.eq(spilt | self.i.valid)]
+            m.d.sync += [spilt.eq(0), ready.eq(1)]
         with m.Elif(self.i.valid):
-            m.d.sync += spilt.eq(1)
+            m.d.sync += [spilt.eq(1), ready.eq(0)]
         return m

@@ -86,7 +86,7 @@ def dispatch(m):
         if unit == Unit.CONTROL:
             break
         queue = pushed[unit]
-        before = len(queue) - depth
+        before = len(queue) - depth - 1  # one more stands behind the queue, where it waits for its tokens
         if before >= 0:
             left = passed[unit]
             while len(left) <= before:
@@ -94,8 +94,8 @@ def dispatch(m):
                     bursts.serve()
                 else:
                     yield
-            if left[before] >= dealt:
-                dealt = dispatched[-1] = left[before] + 1
+            if left[before] + 1 >= dealt:
+                dealt = dispatched[-1] = left[before] + 2
         queue.append(dealt)
         m.wake |= 1 << unit
     m.end(dealt + 1)
