@@ -15,7 +15,7 @@ from .skid import Skid
 
 __all__ = ["IfmapUnit"]
 
-VECTOR_SLOTS = 8  # turns under way to the vector unit: 7 cycles from a read to its freed slot, so never short
+VECTOR_SLOTS = 8  # turns under way to the vector unit: 6 cycles from a read to its freed slot, so never short
 
 
 class IfmapUnit(wiring.Component):
@@ -35,7 +35,7 @@ class IfmapUnit(wiring.Component):
     Throughput: one flit a cycle while reads are granted and halves are free or `vector` is taken; a cycle between runs.
     Other instructions wait until the last read before them is granted (3 cycles if nothing stalls) and take a cycle each,
     IFMAP_LOOP two.
-    Latency: 4 cycles from an accepted run to its first request, GLB_READ_LATENCY to its flit, two more to `vector`.
+    Latency: 4 cycles from an accepted run to its first request, GLB_READ_LATENCY to its flit, one more to `vector`.
     `signal` pulses in the cycle after the last read (or padding) of a run, or after another instruction.
     `filled` pulses NETWORK_LATENCY cycles after `o_valid` of a chunk's last flit.  `busy` lasts until all is over.
 
@@ -342,18 +342,16 @@ class IfmapUnit(wiring.Component):
         word = Signal(vector_layout(config))
         m.submodules.words = fifo = SyncFIFO(width=len(word.as_value()), depth=VECTOR_SLOTS)
         slots = Signal(range(VECTOR_SLOTS + 1), init=VECTOR_SLOTS)
-        front = Signal.like(word, reset_less=True)
         m.d.comb += [
             word.data.eq(padded[: len(word.data)]),
             word.pad.eq(last.pad),
             word.last.eq(last.last),
             fifo.w_data.eq(word),
             fifo.w_en.eq(words[-1]),
-            self.vector.payload.eq(front),
-            fifo.r_en.eq(~self.vector.valid | self.vector.ready),
+            self.vector.payload.eq(fifo.r_data),
+            self.vector.valid.eq(fifo.r_rdy),
+            fifo.r_en.eq(self.vector.ready),
             slot.eq(slots != 0),
         ]
-        with m.If(fifo.r_en):
-            m.d.sync += [self.vector.valid.eq(fifo.r_rdy), front.eq(fifo.r_data)]
         m.d.sync += slots.eq(slots + (self.vector.valid & self.vector.ready) - (issue & b.vector))
-        return flits.any() | words.any() | ends.any() | fifo.r_rdy | self.vector.valid
+        return flits.any() | words.any() | ends.any() | fifo.r_rdy

@@ -85,7 +85,7 @@ class PostUnit(wiring.Component):
     drain, drain_row, drain_psum, drain_ready : a drain is issued in a cycle with `drain` and `drain_ready`.  A run's
         first row stands for a cycle before its first drain.
     psum_valid, psum : psums of all columns, in the order of the drains.
-    vector : turns of the IFMAP feeder, taken only in a run that wants them.
+    vector : turns of the IFMAP feeder, taken in a run that wants them; the first waits in a register here.
     param : words of the PARAM space, taken at any time: never those of channels and tables that a run uses.
     writes : a list of `config.drain_writers` write ports; writer w has the columns from w x lanes.
     start : strobe before a run: `layer` is 0 again.
@@ -320,15 +320,18 @@ class PostUnit(wiring.Component):
         for column in self.columns:
             m.d.comb += column.reserve.eq(go & word_start)
 
-        # The vector unit's side: nothing is taken that does not belong to the run.
+        # The vector unit's side: a turn that does not belong to the run stays in the register.
         front = self.front
+        there, turn = Signal(), Signal(vector_layout(config), reset_less=True)
         m.d.comb += [
             front.source.eq(self.settings.source),
-            front.i.payload.eq(self.vector.payload),
-            front.i.valid.eq(self.vector.valid & reducing),
-            self.vector.ready.eq(front.i.ready & reducing),
-            vector_go.eq(self.vector.valid & self.vector.ready & self.vector.payload.last),
+            front.i.payload.eq(turn),
+            front.i.valid.eq(there & reducing),
+            self.vector.ready.eq(~there | (front.i.ready & reducing)),
+            vector_go.eq(there & reducing & front.i.ready & turn.last),
         ]
+        with m.If(self.vector.ready):
+            m.d.sync += [there.eq(self.vector.valid), turn.eq(self.vector.payload)]
 
         with m.If(self.accept):
             m.d.sync += self.issuing.eq(1)

@@ -57,10 +57,11 @@ class VectorFront(wiring.Component):
         m = Module()
         turn, result = self.i.payload, self.o.payload
         first, done, take, give = Signal(init=1), Signal(), Signal(), Signal()
+        full = Signal()  # `done`, and a result before it
         is_sum, is_pair = Signal(), Signal()
         m.d.comb += [
             give.eq(~self.o.valid | self.o.ready),
-            self.i.ready.eq(~done | give),
+            self.i.ready.eq(~full | self.o.ready),
             take.eq(self.i.valid & self.i.ready),
         ]
         m.d.sync += [
@@ -72,6 +73,7 @@ class VectorFront(wiring.Component):
         count = Signal(COUNT_BITS, reset_less=True)
         with m.If(self.i.ready):
             m.d.sync += done.eq(take & turn.last)
+        m.d.sync += full.eq(Mux(give, done & take & turn.last, done | (take & turn.last)))
         with m.If(take):
             m.d.sync += [first.eq(turn.last), count.eq(Mux(first, 0, count) + ~turn.pad)]
         lanes = [lane for word in result.words for lane in word]

@@ -92,6 +92,7 @@ def test_longest_sum():
 
     async def testbench(ctx):
         ctx.set(dut.source, PostSource.SUM)
+        await ctx.tick()
         ctx.set(dut.i.valid, 1)
         ctx.set(dut.i.payload, {"data": 0x80808080, "pad": 0, "last": 0})
         await ctx.tick().repeat(words - 1)

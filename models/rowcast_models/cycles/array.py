@@ -12,8 +12,8 @@ ID_ON_WAY = 5  # cycles from a new ID to the end of its way
 FREED = 2  # from a chunk's last turn to `freed`
 PSUM_FILLED = 4  # from a pass's last turn to `psum_filled`, beside a cycle a lane
 WALK = 2  # IFMAP: from a turn to its read
-SLOTS = 8  # words under way to the vector unit
-VECTOR_WORD = 6  # from a read to the word at POST
+SLOTS = 9  # words under way to the vector unit
+VECTOR_WORD = 6  # from a read to the word at the vector unit
 
 
 def filter_unit(m):

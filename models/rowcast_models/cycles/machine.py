@@ -20,7 +20,7 @@ __all__ = ["FETCH", "NEVER", "Ahead", "Machine", "finish", "gate", "settled"]
 
 NEVER = inf
 FETCH = 6  # the number of the generator behind the six units
-AHEAD = 7  # words before the vector unit when it is slower than IFMAP
+AHEAD = 8  # words before the vector unit when it is slower than IFMAP
 ALL = (1 << FETCH + 1) - 1
 
 
