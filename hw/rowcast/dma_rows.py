@@ -291,17 +291,16 @@ def first_error(m, error, *, stop, causes):
     ----------
     m : Module
     error : interface of `unit_error`.
-    stop : from outside; remembered.
+    stop : from outside; remembered, and heeded from the next cycle on.
     causes : (condition, code, index), the first one wins.
     """
-    stopped, halt = Signal(), Signal()
-    m.d.comb += halt.eq(stop | stopped | error.valid)
+    halt = Signal()  # a register, from the cycle after `stop` or a cause
     with m.If(stop):
-        m.d.sync += stopped.eq(1)
+        m.d.sync += halt.eq(1)
     with m.If(~halt):
         for number, (condition, code, index) in enumerate(causes):
             with m.If(condition) if number == 0 else m.Elif(condition):
-                m.d.sync += [error.valid.eq(1), error.code.eq(code), error.index.eq(index)]
+                m.d.sync += [halt.eq(1), error.valid.eq(1), error.code.eq(code), error.index.eq(index)]
     return halt
 
 

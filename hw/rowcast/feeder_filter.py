@@ -92,6 +92,7 @@ class FilterUnit(wiring.Component):
                         "chunks": 12,
                     }
                 ),
+                "singles": 4,  # which counts are 1
                 "far": 1,  # the first word lies outside the memory
                 "signal": TOKEN_UNITS,
                 "index": self.i.payload.index.shape(),
@@ -113,6 +114,7 @@ class FilterUnit(wiring.Component):
             job.counts.columns.eq(run.groups_column),
             job.counts.rows.eq(run.groups_row),
             job.counts.chunks.eq(run.chunks),
+            job.singles.eq(Cat(count == 1 for count in (run.flits, run.groups_column, run.groups_row, run.chunks))),
             job.far.eq(run.buffer[ceil_log2(config.filter_buffer_words) :].any()),
             job.signal.eq(instruction.signal),
             job.index.eq(instruction.index),
@@ -158,10 +160,10 @@ class FilterUnit(wiring.Component):
 
         # The loops.  They restart from `job` within a run, and from `next_job` when the next one is loaded.
         fields = ("flits", "columns", "rows", "chunks")
-        m.submodules.nest = nest = LoopNest([layout["counts"].shape[name].width for name in fields])
+        m.submodules.nest = nest = LoopNest([layout["counts"].shape[name].width for name in fields], ahead=True)
         for count, name in zip(nest.counts, fields, strict=True):
             m.d.comb += count.eq(Mux(load, next_job.counts[name], job.counts[name]))
-        m.d.comb += nest.start.eq(load)
+        m.d.comb += [nest.start.eq(load), nest.singles.eq(Mux(load, next_job.singles, job.singles))]
 
         # One turn: the request, or at once if there is nothing to read.
         address = Signal(address_bits + 1, reset_less=True)  # one bit more: behind the end

@@ -110,9 +110,9 @@ class IfmapUnit(wiring.Component):
         settings = payload_layout("IFMAP_SET")
         ifmap = Signal(settings)
 
-        job = self._decode(m)
+        job, failing = self._decode(m), Signal()
         empty = ~(running | a_valid | b_valid)  # what is spilt stands behind a valid b
-        ident, code, done = self._elaborate_instructions(m, job, walk, running, turns, ifmap, empty)
+        ident, code, done = self._elaborate_instructions(m, job, walk, running, turns, ifmap, empty, failing)
         m.d.comb += [
             turns.first.eq(walk.first),
             turns.last.eq(walk.last),
@@ -126,7 +126,7 @@ class IfmapUnit(wiring.Component):
         m.d.comb += [
             takes_half.eq(chunk_starts & ~turns.vector),
             self.waiting.eq(running & takes_half & ~free),
-            walk.step.eq(running & ~spilt & ~self.waiting & ~self.error.valid),
+            walk.step.eq(running & ~spilt & ~(takes_half & ~free)),  # an error ends `running`
         ]
         m.d.sync += count_halves(halves, free, up=self.freed, down=walk.step & takes_half)
         with m.If(walk.step):
@@ -171,6 +171,7 @@ class IfmapUnit(wiring.Component):
             m.d.sync += self.signal.eq(job.payload.instruction.signal)
         with m.Else():
             m.d.sync += self.signal.eq(0)
+        m.d.comb += failing.eq((b_valid & bad) | (code != 0))
         with m.If(~self.error.valid):
             with m.If(b_valid & bad):
                 m.d.sync += [
@@ -225,7 +226,7 @@ class IfmapUnit(wiring.Component):
         ]
         return skid.o
 
-    def _elaborate_instructions(self, m, job, walk, running, turns, ifmap, empty):
+    def _elaborate_instructions(self, m, job, walk, running, turns, ifmap, empty, failing):
         """Take instructions: a run when the one before has made its last step, the others when no turn is under way.
 
         Returns the layout of a PE's new ID to send now, the error code of the instruction, and the signal that says
@@ -256,10 +257,10 @@ class IfmapUnit(wiring.Component):
             m.d.sync += second.eq(~second)
         with m.If(go & is_set):
             m.d.sync += ifmap.eq(settings)
-        with m.If(walk.start):
-            m.d.sync += running.eq(1)
-        with m.Elif(done):
+        with m.If(failing | done):
             m.d.sync += running.eq(0)
+        with m.Elif(walk.start):
+            m.d.sync += running.eq(1)
         vector, signal = Signal(reset_less=True), Signal(TOKEN_UNITS, reset_less=True)
         index = Signal.like(instruction.index, reset_less=True)
         with m.If(walk.start):
