@@ -365,8 +365,9 @@ class ComputeUnit(wiring.Component):
 
         # The end of a pass travels beside its last capture until a drain may follow.
         ending = Signal(schedule.capture_to_drain(self.config))
-        freed = Signal()
-        m.d.sync += [ending.eq(Cat(turn.pass_end, ending[:-1])), freed.eq(turn.chunk_end)]
+        freed, ends = Signal(), Signal()  # `ends`: anything in `ending`
+        ended = Cat(turn.pass_end, ending[:-1])
+        m.d.sync += [ending.eq(ended), ends.eq(ended.any()), freed.eq(turn.chunk_end)]
         m.d.comb += [
             path.turn.eq(turn),
             merge.adds.eq(adds),
@@ -382,7 +383,7 @@ class ComputeUnit(wiring.Component):
             self.filter_freed.eq(freed),
             self.ifmap_freed.eq(freed),
             self.psum_filled.eq(ending[-1]),
-            self.busy.eq(running | decoder.valid | turn.mac | path.control.mac | ending.any()),
+            self.busy.eq(running | decoder.valid | turn.mac | path.control.mac | ends),
         ]
         return m
 

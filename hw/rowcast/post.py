@@ -306,12 +306,19 @@ class PostUnit(wiring.Component):
         draining, reducing, vector_go = Signal(), Signal(), Signal()  # the turns of a DRAIN run, of another, go
         past = psum[-1]  # more psums than half a scratchpad has
         m.d.sync += started.eq(self.accept)  # one cycle for the nest to load
-        # A cycle late: words start `lanes` cycles apart, and so does what makes a column full.
-        m.d.sync += all_free.eq(~reduce(or_, (column.full for column in self.columns)))
+        # Whether there is a drain in the next cycle.
+        drains, starts, passes = Signal(), Signal(), Signal()
+        m.d.comb += [
+            drains.eq(Mux(started, self.is_drain, draining & ~(nest.step & nest.last)) & ~self.error.valid),
+            starts.eq(started | Mux(nest.step, nest.at_last[_LANE], word_start)),
+            passes.eq(~started & (past | (nest.step & psum[:-1].all() & ~nest.advance[_ROW]))),
+            # It is as late as the next cycle: words start `lanes` cycles apart, and so does what makes a column full.
+            all_free.eq(~reduce(or_, (column.full for column in self.columns))),
+        ]
+        m.d.sync += [draining.eq(drains), word_start.eq(starts), self.drain.eq(drains & ~passes & (~starts | all_free))]
         m.d.comb += [
             nest.start.eq(started),
             self.overflow.eq(draining & past),
-            self.drain.eq(draining & ~past & (~word_start | all_free)),
             self.drain_row.eq(row),
             self.drain_psum.eq(Cat(psum[:-1], half)),
             go.eq(self.drain & self.drain_ready),
@@ -322,29 +329,37 @@ class PostUnit(wiring.Component):
 
         # The vector unit's side: a turn that does not belong to the run stays in the register.
         front = self.front
-        there, turn = Signal(), Signal(vector_layout(config), reset_less=True)
+        there, fed = Signal(), Signal(vector_layout(config), reset_less=True)
+        feeds, ends_window = Signal(), Signal()  # `there` & `reducing`; and a window's last turn
+        reduces, comes = Signal(), Signal()  # `reducing` and `there` of the next cycle
         m.d.comb += [
+            reduces.eq(Mux(started, ~self.is_drain, reducing & ~(nest.step & nest.last)) & ~self.error.valid),
             front.source.eq(self.settings.source),
-            front.i.payload.eq(turn),
-            front.i.valid.eq(there & reducing),
+            front.i.payload.eq(fed),
+            front.i.valid.eq(feeds),
             self.vector.ready.eq(~there | (front.i.ready & reducing)),
-            vector_go.eq(there & reducing & front.i.ready & turn.last),
+            vector_go.eq(ends_window & front.i.ready),
+            comes.eq(self.vector.valid | ~self.vector.ready),
+        ]
+        m.d.sync += [
+            reducing.eq(reduces),
+            there.eq(comes),
+            feeds.eq(reduces & comes),
+            ends_window.eq(reduces & comes & Mux(self.vector.ready, self.vector.payload.last, fed.last)),
         ]
         with m.If(self.vector.ready):
-            m.d.sync += [there.eq(self.vector.valid), turn.eq(self.vector.payload)]
+            m.d.sync += fed.eq(self.vector.payload)
 
         with m.If(self.accept):
             m.d.sync += self.issuing.eq(1)
         with m.If(started):
-            m.d.sync += [draining.eq(self.is_drain), reducing.eq(~self.is_drain), psum.eq(0), word_start.eq(1)]
+            m.d.sync += psum.eq(0)
         with m.If(nest.step):
-            m.d.sync += [psum.eq(psum + 1), word_start.eq(nest.at_last[_LANE])]
+            m.d.sync += psum.eq(psum + 1)
             with m.If(nest.advance[_ROW]):
                 m.d.sync += [psum.eq(0), row.eq(row - 1)]
             with m.If(nest.last):
-                m.d.sync += [self.issuing.eq(0), draining.eq(0), reducing.eq(0)]
-        with m.If(self.error.valid):
-            m.d.sync += [draining.eq(0), reducing.eq(0)]
+                m.d.sync += self.issuing.eq(0)
         with m.If(~self.issuing):  # already in the cycle of `accept`: a row must stand before its first drain
             m.d.sync += row.eq(self.first_row)
 

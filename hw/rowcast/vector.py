@@ -92,18 +92,16 @@ class VectorFront(wiring.Component):
         total = Signal(signed(VALUE_BITS), name=f"total{lane}", reset_less=True)
         top = Signal(signed(8), name=f"top{lane}", reset_less=True)
         before = Signal(8, name=f"before{lane}", reset_less=True)
-        with m.If(~is_sum | (take & first & pad)):
+        with m.If(~is_sum):
             m.d.sync += total.eq(0)
-        with m.Elif(take & ~pad):
-            m.d.sync += total.eq(Mux(first, 0, total) + byte)
-        with m.If(is_sum):
-            m.d.sync += top.eq(0)
         with m.Elif(take):
+            m.d.sync += total.eq(Mux(first, 0, total) + Mux(pad, 0, byte))
+        with m.If(take & (first | is_pair | is_sum | (~pad & (byte > top)))):
+            m.d.sync += top.eq(Mux(first & pad & ~is_pair, -128, byte))
+            with m.If(is_sum):
+                m.d.sync += top.eq(0)
+        with m.If(take):
             m.d.sync += before.eq(top)
-            with m.If(first & pad & ~is_pair):
-                m.d.sync += top.eq(-128)
-            with m.Elif(first | is_pair | (~pad & (byte > top))):
-                m.d.sync += top.eq(byte)
 
         value = Signal(signed(VALUE_BITS), name=f"value{lane}")
         sign = top[-1]

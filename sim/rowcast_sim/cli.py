@@ -164,6 +164,8 @@ RUNTIME = click.option(
 @click.option("--output", "target", type=click.Path(), metavar="Y.npy|Y.npz", help="Where the outputs go.")
 @click.option("--backend", type=click.Choice(["rtl", "golden", "functional", "amaranth"]), default="rtl",
               show_default=True, help="Compiled RTL, numpy, the instruction set in numpy, or Amaranth's simulator.")
+@click.option("--port", metavar="PORT", help="Run on the device at this serial port: /dev/ttyUSB0, COM3, ...")
+@click.option("--baud", type=click.IntRange(1), help="Of --port, as the bitstream was made for [1000000].")
 @click.option("--batch", is_flag=True, help="Compile for all N at once instead of running one by one.")
 @click.option("--check", is_flag=True, help="Keep every tensor and compare: RTL, graph, operators, runtime.")
 @click.option("--memory", type=Size(), metavar="SIZE", help="Refuse a program that needs more memory: 64K, 1M, ...")
@@ -171,18 +173,26 @@ RUNTIME = click.option(
 @RUNTIME
 @config_options
 @click.pass_context
-def run(ctx, network, sources, target, backend, batch, check, memory, trace, runtime, config):
+def run(ctx, network, sources, target, backend, port, baud, batch, check, memory, trace, runtime, config):
     """Run MODEL (a file .onnx or .tflite, or a network of the zoo: lenet5, alexnet, ...) on inputs from files.
 
     Inputs and outputs have the model's own types and axes; the first axis counts items. Networks of the zoo take int8
     [N, H, W, C] and also images, uint8, lenet5 [N, H, W]. With --check, every tensor of the hardware is compared with the integer graph, every value of the
     graph with the golden of the operator that makes it, and every operator with the runtime (LiteRT, ONNX Runtime), if
     it is installed. Exit status 1 if --check finds a difference.
+
+    With --port the network runs on a board, which must have been made with the same configuration.
     """
     from .report import output
     from .run import Job, run
 
-    job = Job(network, sources, target, backend, batch, check, memory, config, runtime, trace)
+    if port is None and baud is not None:
+        raise click.UsageError("--baud belongs to --port, which is not given", ctx)
+    if port is not None:
+        if ctx.get_parameter_source("backend") is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError("--port and --backend exclude each other", ctx)
+        backend = "port"
+    job = Job(network, sources, target, backend, batch, check, memory, config, runtime, trace, port, baud)
     ctx.exit(run(job, console=output()))
 
 

@@ -14,6 +14,7 @@ _EXPECTED = {
     "rowcast_models.compiler.network.CompileError", "rowcast_models.compiler.tokens.TokenOverflow",
     "rowcast_models.quantise.QuantiseError", "rowcast_models.reference.ReferenceError",
     "rowcast_sim.tools.ToolError", "rowcast_sim.verilated.SimulationError", "rowcast_sim.functional.Deadlock",
+    "rowcast_sim.host.link.LinkError", "rowcast_sim.host.device.DeviceError",
 }  # fmt: skip
 
 

@@ -66,10 +66,11 @@ class Runner:
     Parameters
     ----------
     network : `frontend.Network`, as `rowcast_models.load.load_model` gives it.
-    backend : "rtl", "functional", "amaranth" or "golden", see `machine`.
+    backend : "rtl", "functional", "amaranth", "golden" or "port", see `machine`.
     config : `rowcast.Config` of the accelerator; default the preset `base`.
     keep_all : keep every tensor, not only those that are needed outside the accelerator.
-    options : for the backend, such as `timing` (of the memory) or `model` (compiled RTL) of the RTL.
+    options : for the backend, such as `timing` (of the memory) or `model` (compiled RTL) of the RTL, or the `device`
+        (`host.Device`) at a port.
 
     Members
     -------

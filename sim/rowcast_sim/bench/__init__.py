@@ -2,6 +2,7 @@
 
 import click
 
+from .after_synthesis import netlist_
 from .area import area
 from .cycles import cycles
 from .layers import layers
@@ -28,6 +29,6 @@ def bench():
 
 
 for command in (
-    layers, area, speed, tiny, topologies, networks, mapper, cycles, mnist, node_tests, property_, zoo,
+    layers, area, netlist_, speed, tiny, topologies, networks, mapper, cycles, mnist, node_tests, property_, zoo,
 ):  # fmt: skip
     bench.add_command(command)
