@@ -372,6 +372,7 @@ def test_stop(seed, no_grant):
             await bench.step(ctx)
         ctx.set(bench.dut.stop, 1)
         bench.refuse = no_grant
+        await bench.step(ctx)  # it is heeded from the next cycle on
         bursts, idle = len(bench.bursts) + ctx.get(bench.dut.aw.valid), False
         if not ctx.get(bench.dut.w.valid):
             bench.silent = True
