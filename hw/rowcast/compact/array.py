@@ -73,6 +73,10 @@ class Pe(wiring.Component):
         broadcast = Signal(8)
         m.d.comb += broadcast.eq(Array(bytes_)[byte])
 
+        # Accumulators hold anything when power comes on, and a part of a dot product when a reset comes amid one.
+        starting, clear = Signal(init=1), Signal()
+        m.d.sync += starting.eq(0)
+        m.d.comb += clear.eq(self.capture | starting)
         chain = [Signal(config.acc_width, name=f"chain{lane}", reset_less=True) for lane in range(lanes)]
         for lane in range(lanes):
             weight = Signal(signed(8), name=f"weight{lane}", reset_less=True)
@@ -85,7 +89,7 @@ class Pe(wiring.Component):
             ]
             with m.If(~there):
                 m.d.sync += pixel.eq(0)
-            with m.If(self.capture):
+            with m.If(clear):
                 m.d.sync += accumulator.eq(0)
             behind = chain[lane + 1] if lane + 1 < lanes else 0
             m.d.sync += chain[lane].eq(Mux(self.capture, accumulator, behind))

@@ -102,6 +102,7 @@ def run_tool(tool, arguments, *, folder, log, on_line=None):
         try:
             for line in process.stdout:
                 file.write(line)
+                file.flush()  # so that it can be looked at meanwhile
                 said.append(line.rstrip())
                 if on_line:
                     on_line(said[-1])
