@@ -67,7 +67,8 @@ class PostColumn(wiring.Component):
     and, if `settings.table` is set, through the output table.  `LATENCY` cycles after a word's last item the word
     stands in the queue.
 
-    Room in the queue is reserved before a word's items come: by `reserve` (DRAIN, not while `full`) or by `take`.  The words' place in the array of columns is not known here: equal columns are one module.
+    Room in the queue is reserved before a word's items come: by `reserve` (DRAIN, not while `full`) or by `take`.
+    The words' place in the array of columns is not known here: equal columns are one module.
 
     Members
     -------
