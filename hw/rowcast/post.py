@@ -255,9 +255,9 @@ class PostUnit(wiring.Component):
         # Whether there is a drain in the next cycle.
         drains, starts, passes = Signal(), Signal(), Signal()
         m.d.comb += [
-            drains.eq(Mux(started, self.is_drain, draining & ~(nest.step & nest.last)) & ~self.error.valid),
-            starts.eq(started | Mux(nest.step, nest.at_last[_LANE], word_start)),
-            passes.eq(~started & (past | (nest.step & psum[:-1].all() & ~nest.advance[_ROW]))),
+            drains.eq(Mux(started, self.is_drain, draining & ~(go & nest.last)) & ~self.error.valid),
+            starts.eq(started | Mux(go, nest.at_last[_LANE], word_start)),
+            passes.eq(~started & (past | (go & psum[:-1].all() & ~nest.advance[_ROW]))),
             # It is as late as the next cycle: words start `lanes` cycles apart, and so does what makes a column full.
             all_free.eq(~reduce(or_, (column.full for column in self.columns))),
         ]
@@ -279,7 +279,7 @@ class PostUnit(wiring.Component):
         feeds, ends_window = Signal(), Signal()  # `there` & `reducing`; and a window's last turn
         reduces, comes = Signal(), Signal()  # `reducing` and `there` of the next cycle
         m.d.comb += [
-            reduces.eq(Mux(started, ~self.is_drain, reducing & ~(nest.step & nest.last)) & ~self.error.valid),
+            reduces.eq(Mux(started, ~self.is_drain, reducing & ~(vector_go & nest.last)) & ~self.error.valid),
             front.source.eq(self.settings.source),
             front.i.payload.eq(fed),
             front.i.valid.eq(feeds),
