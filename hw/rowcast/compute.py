@@ -90,7 +90,9 @@ class ComputeDecoder(wiring.Component):
                 "valid": Out(1),
                 "changed": Out(1, init=1),
                 "run": Out(run_layout()),
-                "loops": Out(loops_layout(config), init={"counts": [1] * len(LEVELS), "singles": (1 << len(LEVELS)) - 1}),
+                "loops": Out(
+                    loops_layout(config), init={"counts": [1] * len(LEVELS), "singles": (1 << len(LEVELS)) - 1}
+                ),
                 "take": In(1),
                 "error": Out(unit_error()),
             }

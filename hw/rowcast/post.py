@@ -14,6 +14,7 @@ from .isa import PostSource
 from .loops import LoopNest
 from .params import ParamLoader
 from .post_column import ADDRESS_BITS, PostColumn, job_layout, settings_layout
+from .post_decode import FORMATS, PostDecoder
 from .registers import Error
 from .vector import VectorFront
 
@@ -32,27 +33,6 @@ def _run_layout(config):
             "single_row": 1,
             "by_count": 1,
             "more_words": range(max(2, config.vector_words)),
-            "index": INDEX_BITS,
-        }
-    )
-
-
-_FORMATS = ("POST_PE", "POST_SET", "POST_LOOP", "POST_RUN", "MARK")
-
-
-def _decoded_layout():
-    """An instruction that waits for its execution."""
-    return data.StructLayout(
-        {
-            **dict.fromkeys(_FORMATS, 1),
-            "when_idle": 1,  # it waits until no run is under way; no bit of these three: never, it is wrong
-            "when_still": 1,  # until all psums or results of the runs are there
-            "when_room": 1,  # DRAIN: until a psum half is filled, perhaps behind another DRAIN
-            "unknown": 1,
-            "drains": 1,
-            "singles": 3,  # counts of 1: `count_x`, `count_y`, `rows`
-            "signal": isa.TOKEN_UNITS,
-            "payload": max(payload_layout(name).size for name in _FORMATS),
             "index": INDEX_BITS,
         }
     )
@@ -159,7 +139,7 @@ class PostUnit(wiring.Component):
             m.d.sync += self.layer.eq(0)
         m.d.comb += [
             self.psums.eq(self.psum_valid),
-            self.busy.eq(self.i.valid | self.held | ~self.idle | self.signal.any()),
+            self.busy.eq(self.i.valid | self.waits | ~self.idle | self.signal.any()),
             self.vector_run.eq(~self.idle & ~self.is_drain),
         ]
         return ResetInserter(self.clear)(m)
@@ -168,8 +148,6 @@ class PostUnit(wiring.Component):
         """What the parts of the unit share."""
         config = self.config
         self.settings = Signal(settings_layout())
-        self.held = Signal()  # an instruction waits for its execution
-        self.word = Signal(_decoded_layout(), reset_less=True)
         self.loop = Signal(payload_layout("POST_LOOP"))
         self.singles = Signal(2)  # counts of 1 in `loop`
         self.run = Signal(_run_layout(config))  # the run that is issued
@@ -181,6 +159,7 @@ class PostUnit(wiring.Component):
         self.placed = Signal()  # a result goes into columns
         self.last_arrives = Signal()
         self.runs = Signal(range(self.MAX_RUNS + 1))  # accepted and not complete
+        self.waits = Signal()  # a decoded instruction
         self.idle = Signal(init=1)  # `runs` is 0
         self.complete = Signal()  # the oldest run
         self.halves = Signal(2)  # psum halves that are filled
@@ -191,46 +170,13 @@ class PostUnit(wiring.Component):
         self.place_writes = Signal(config.columns)
         self.now = Signal(isa.TOKEN_UNITS)  # tokens of an instruction that is not a run
 
-    def _decode(self, m):
-        """The instruction that is taken, if any, and when it may be executed."""
-        config, word, i = self.config, self.word, self.i.payload
-        opcode = {name: i.opcode == isa.FORMATS[name].opcode for name in _FORMATS}
-        fields = {name: data.View(payload_layout(name), i.payload[: payload_layout(name).size]) for name in _FORMATS}
-        place, loop, run = fields["POST_PE"], fields["POST_LOOP"], fields["POST_RUN"]
-        drains = run.source == PostSource.DRAIN
-        wrong = {
-            "POST_PE": (place.row >= config.rows) | (place.column >= config.columns),
-            "POST_LOOP": (loop.count_x == 0) | (loop.count_y == 0),
-            "POST_RUN": (drains & ((run.rows == 0) | (run.rows > config.rows)))
-            | (run.source > max(PostSource)) | (run.more_words >= config.vector_words),
-        }  # fmt: skip
-        right = {name: opcode[name] & ~wrong.get(name, 0) for name in _FORMATS}
-        silent = i.signal == 0
-        early = right["POST_PE"] | right["POST_LOOP"]
-        m.d.comb += self.i.ready.eq(~self.held)
-        with m.If(~self.held):
-            m.d.sync += [
-                self.held.eq(self.i.valid),
-                *(word[name].eq(opcode[name]) for name in _FORMATS),
-                word.when_idle.eq(
-                    (early & ~silent) | right["POST_SET"] | right["MARK"] | (right["POST_RUN"] & ~drains)
-                ),
-                word.when_still.eq(early & silent),
-                word.when_room.eq(right["POST_RUN"] & drains),
-                word.unknown.eq(~reduce(or_, opcode.values())),
-                word.drains.eq(drains),
-                word.singles.eq(Cat(loop.count_x == 1, loop.count_y == 1, ~drains | (run.rows == 1))),
-                word.signal.eq(i.signal),
-                word.payload.eq(i.payload),
-                word.index.eq(i.index),
-            ]
-
     def _instructions(self, m):
         """Execute the next instruction as soon as it may change what it changes."""
-        self._decode(m)
-        word = self.word
+        m.submodules.decoder = decoder = PostDecoder(self.config)
+        wiring.connect(m, wiring.flipped(self.i), decoder.i)
+        word = self.word = decoder.word
         place, settings, loop, run, mark = (
-            data.View(payload_layout(name), word.payload[: payload_layout(name).size]) for name in _FORMATS
+            data.View(payload_layout(name), word.payload[: payload_layout(name).size]) for name in FORMATS
         )
         still, behind, room, go = Signal(), Signal(), Signal(), Signal()
         failed = self.error.valid
@@ -240,13 +186,13 @@ class PostUnit(wiring.Component):
             behind.eq(self.is_drain & (self.runs < self.MAX_RUNS) & ~self.pending & ~self.issuing & ~self.complete),
             room.eq((self.idle | behind) & (self.halves != 0) & self.apart),
             go.eq(
-                self.held & ~failed
+                decoder.valid & ~failed
                 & ((word.when_idle & self.idle) | (word.when_still & still) | (word.when_room & room))
             ),
             self.accept.eq(go & word.POST_RUN),
         ]  # fmt: skip
+        m.d.comb += [decoder.take.eq(go), self.waits.eq(decoder.valid)]
         with m.If(go):
-            m.d.sync += self.held.eq(0)
             with m.If(~word.POST_RUN):
                 m.d.comb += self.now.eq(word.signal)
             with m.If(word.POST_PE):
@@ -276,7 +222,7 @@ class PostUnit(wiring.Component):
 
         arrive_index = Signal(INDEX_BITS, reset_less=True)
         self.arrive_index = arrive_index
-        wrong = self.held & ~word.when_idle & ~word.when_still & ~word.when_room
+        wrong = decoder.valid & ~word.when_idle & ~word.when_still & ~word.when_room
         with m.If(~failed):
             with m.If(self.out_of_range):
                 m.d.sync += [self.error.code.eq(Error.BUFFER_RANGE), self.error.index.eq(arrive_index)]
@@ -309,9 +255,9 @@ class PostUnit(wiring.Component):
         # Whether there is a drain in the next cycle.
         drains, starts, passes = Signal(), Signal(), Signal()
         m.d.comb += [
-            drains.eq(Mux(started, self.is_drain, draining & ~(nest.step & nest.last)) & ~self.error.valid),
-            starts.eq(started | Mux(nest.step, nest.at_last[_LANE], word_start)),
-            passes.eq(~started & (past | (nest.step & psum[:-1].all() & ~nest.advance[_ROW]))),
+            drains.eq(Mux(started, self.is_drain, draining & ~(go & nest.last)) & ~self.error.valid),
+            starts.eq(started | Mux(go, nest.at_last[_LANE], word_start)),
+            passes.eq(~started & (past | (go & psum[:-1].all() & ~nest.advance[_ROW]))),
             # It is as late as the next cycle: words start `lanes` cycles apart, and so does what makes a column full.
             all_free.eq(~reduce(or_, (column.full for column in self.columns))),
         ]
@@ -333,7 +279,7 @@ class PostUnit(wiring.Component):
         feeds, ends_window = Signal(), Signal()  # `there` & `reducing`; and a window's last turn
         reduces, comes = Signal(), Signal()  # `reducing` and `there` of the next cycle
         m.d.comb += [
-            reduces.eq(Mux(started, ~self.is_drain, reducing & ~(nest.step & nest.last)) & ~self.error.valid),
+            reduces.eq(Mux(started, ~self.is_drain, reducing & ~(vector_go & nest.last)) & ~self.error.valid),
             front.source.eq(self.settings.source),
             front.i.payload.eq(fed),
             front.i.valid.eq(feeds),

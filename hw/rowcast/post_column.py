@@ -67,7 +67,8 @@ class PostColumn(wiring.Component):
     and, if `settings.table` is set, through the output table.  `LATENCY` cycles after a word's last item the word
     stands in the queue.
 
-    Room in the queue is reserved before a word's items come: by `reserve` (DRAIN, not while `full`) or by `take`.  The words' place in the array of columns is not known here: equal columns are one module.
+    Room in the queue is reserved before a word's items come: by `reserve` (DRAIN, not while `full`) or by `take`.
+    The words' place in the array of columns is not known here: equal columns are one module.
 
     Members
     -------
@@ -151,7 +152,9 @@ class PostColumn(wiring.Component):
 
         valid = Signal()
         m.d.sync += valid.eq(self.psum_valid | turns[:-1].any())
-        m.d.comb += self.soon.eq(~turns[: lanes - 2].any() & (~self.full | self.popped))
+        rests = Signal()  # the lanes of a result have passed, or will have
+        m.d.sync += rests.eq(~(self.take | turns[: lanes - 3].any()))
+        m.d.comb += self.soon.eq(rests & (~self.full | self.popped))
         with m.If(self.clear):
             m.d.sync += [turns.eq(0), valid.eq(0)]
         return valid, value

@@ -1,6 +1,6 @@
 """The first half of the vector unit: words of a window to one value a lane."""
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -97,9 +97,9 @@ class VectorFront(wiring.Component):
         with m.Elif(take):
             m.d.sync += total.eq(Mux(first, 0, total) + Mux(pad, 0, byte))
         with m.If(take & (first | is_pair | is_sum | (~pad & (byte > top)))):
-            m.d.sync += top.eq(Mux(first & pad & ~is_pair, -128, byte))
-            with m.If(is_sum):
-                m.d.sync += top.eq(0)
+            # No multiplexer with a constant: it would become a reset, behind the enable.
+            lowest = first & pad & ~is_pair
+            m.d.sync += top.eq(Cat(byte[:7] & ~(lowest | is_sum).replicate(7), (byte[7] | lowest) & ~is_sum))
         with m.If(take):
             m.d.sync += before.eq(top)
 
