@@ -21,7 +21,7 @@ from .transfers import load_unit, store_unit
 
 __all__ = ["LayerPrediction", "Prediction", "Span", "predict"]
 
-QUIET = 7  # cycles from the end of all work to the end of the run
+QUIET = 7 + 1  # cycles from the end of all work to the end of the run
 
 
 @dataclass(frozen=True)
