@@ -22,7 +22,7 @@ class Pe(wiring.Component):
     -------
     filter_write, filter_entry, filter_data, ifmap_write, ifmap_entry, ifmap_data : words into the scratchpads.
     mac, filter_word, ifmap_byte, depthwise, capture, first, pixel, serial : see `compute.Compute`.
-    drain, drain_psum, drained : asks for a psum; in a cycle with `drained` it is read, and `psum` is it in the next one.
+    drain, drain_psum, drained, psum : asks for a psum; in a cycle with `drained` it is read, and is there in the next.
     """
 
     def __init__(self, config):

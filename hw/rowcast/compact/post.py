@@ -20,9 +20,9 @@ BIAS, FACTOR, SHIFT, ZERO = range(4)  # items of a channel; the last is 0
 
 
 class Post(wiring.Component):
-    """Run POST_SET, POST_LOOP, POST_RUN and MARK of the source DRAIN.  POST_PE does nothing: there is one PE, at offset 0.
+    """Run POST_SET, POST_LOOP, POST_RUN and MARK.  POST_PE does nothing: there is one PE, at offset 0.
 
-    A psum takes about 34 / `requantise_bits` + 10 cycles.
+    A psum takes about 36 / `requantise_bits` + 9 cycles.
 
     Members
     -------
@@ -63,7 +63,8 @@ class Post(wiring.Component):
         pixel_bits = widths.pixels
         m.submodules.requantise = requantise = SerialRequantise(bits=config.requantise_bits)
         run, loop, settings = (fields_of(f"POST_{name}", self.payload) for name in ("RUN", "LOOP", "SET"))
-        opcode = {name: self.opcode == isa.FORMATS[name].opcode for name in ("POST_RUN", "POST_LOOP", "POST_SET", "MARK")}
+        names = ("POST_RUN", "POST_LOOP", "POST_SET", "MARK")
+        opcode = {name: self.opcode == isa.FORMATS[name].opcode for name in names}
 
         kept = Signal(payload_layout("POST_SET"), reset_less=True)
         count_x, count_y = Signal(pixel_bits, reset_less=True), Signal(pixel_bits, reset_less=True)
