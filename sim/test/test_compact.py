@@ -128,6 +128,18 @@ def test_faults(backend, kind, code):
     assert not compare(result.tensors, backend.golden)
 
 
+@pytest.mark.parametrize("cycles", [900, 2_003, 4_007, 7_001])
+def test_soft_reset_midway(backend, cycles):
+    """Wherever it stops a run, the next one is right."""
+    session = backend.session
+    session.start()
+    session.step(cycles)
+    assert session.read("STATUS") & 1
+    session.soft_reset()
+    result = backend.run(backend.inputs, limit=LIMIT)
+    assert not compare(result.tensors, backend.golden)
+
+
 # What it refuses --------------------------------------------------------------------------------------------------------
 
 

@@ -77,7 +77,8 @@ class Pe(wiring.Component):
         for lane in range(lanes):
             weight = Signal(signed(8), name=f"weight{lane}", reset_less=True)
             pixel = Signal(signed(8), name=f"pixel{lane}", reset_less=True)
-            accumulator = Signal(signed(config.acc_width), name=f"accumulator{lane}", reset_less=True)
+            # With a reset: a run may have ended in the middle of a dot product.
+            accumulator = Signal(signed(config.acc_width), name=f"accumulator{lane}")
             m.d.sync += [
                 pixel.eq(Mux(self.depthwise, bytes_[lane], broadcast)),
                 weight.eq(rams["filter"].read_data.word_select(lane, 8)),
