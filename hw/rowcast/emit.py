@@ -177,7 +177,7 @@ def _without_reset_value(text):
 
     def tidy(module):
         for name in re.findall(r"\n  always @\(posedge clk\)\n    (\S+) <= port_data;\n", module[0]):
-            start = rf"^  reg (\[[^\]]*\] )?{re.escape(name)} = (\S+);\n"
+            start = rf"^  reg ((?:signed )?(?:\[[^\]]*\] )?){re.escape(name)} = (\S+);\n"
             initial = f"`ifndef SYNTHESIS\n  initial {name} = \\g<2>;\n`endif\n"
             body = re.sub(r"^  \(\* init = \S+ \*\)\n", "", module[0], flags=re.MULTILINE)
             return re.sub(start, rf"  reg \g<1>{name};\n" + initial, body, flags=re.MULTILINE)

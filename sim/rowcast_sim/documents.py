@@ -110,6 +110,11 @@ HOW_TO_RUN = """\
 5. After an error, CONTROL with the soft reset bit makes the engine ready again, within the rules of the bus.
 """
 
+COMPACT = """
+Compact: counters, windows, PROGRAM_LENGTH and ERROR_INDEX read as 0 and do nothing; PROGRAM_BASE is a multiple of 16; the
+units run POST_RUN of the source DRAIN in the modes TFLITE, SINGLE and BYPASS; fields are not checked.
+"""
+
 
 def interface_document(config):
     """rowcast.md: ports, register map, errors, counters, instruction formats of one configuration."""
@@ -118,6 +123,7 @@ def interface_document(config):
         "Made from the declarations in `rowcast/registers.py` and `rowcast/isa.py`; change those, not this.",
         "## Configuration",
         _markdown(("field", "value"), [*config.to_dict().items(), ("digest", f"`{config.digest():08x}`")]),
+        *([COMPACT.strip()] if config.compact else []),
         "## Ports",
         "One clock, one synchronous reset, active high. Signals of AXI4 and AXI4-Lite have their standard names.",
         _markdown(("port", "direction", "bits", "what"), _ports(config)),
