@@ -1,5 +1,7 @@
 """From the Amaranth description to Verilog in which every distinct module stands once."""
 
+import contextlib
+import gc
 import os
 import re
 import tempfile
@@ -15,7 +17,7 @@ __all__ = ["EmissionError", "emit_files", "verilog", "write_atomic"]
 
 
 class EmissionError(RuntimeError):
-    """The description cannot be emitted, or the tool that writes Verilog is missing or refuses."""
+    """The description cannot be written as Verilog."""
 
 
 def verilog(component, config=None, *, name="rowcast"):
@@ -33,11 +35,12 @@ def verilog(component, config=None, *, name="rowcast"):
     Raises
     ------
     EmissionError
-        Yosys is missing, or did not accept the design.
+        It holds what has no place in Verilog for synthesis: prints, assertions, signed divisions.
     """
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ValueError(f"name must be a Verilog identifier, not {name!r}")
-    modules = _convert(component, name)
+    with _quick():
+        modules = _convert(component, name)
     rtlil_text.remove_absent_ports(modules)
     modules = rtlil_text.merge_equal(modules)
     rtlil_text.rename(modules, _module_names(modules, name))
@@ -70,6 +73,25 @@ def write_atomic(path, text):
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+@contextlib.contextmanager
+def _quick():
+    """A third of the time: no garbage collection (nothing is garbage yet), no word by word lists of zeros."""
+    emit_memory, collects = rtlil.ModuleEmitter.emit_memory, gc.isenabled()
+
+    def emit_contents(self, cell_idx, cell):
+        if any(cell.init):
+            emit_memory(self, cell_idx, cell)
+
+    rtlil.ModuleEmitter.emit_memory = emit_contents
+    gc.disable()
+    try:
+        yield
+    finally:
+        rtlil.ModuleEmitter.emit_memory = emit_memory
+        if collects:
+            gc.enable()
 
 
 def _convert(component, name):
