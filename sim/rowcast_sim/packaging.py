@@ -56,18 +56,17 @@ targets:
     filesets: [rtl]
     toplevel: rowcast
   lint:
-    default_tool: verilator
     filesets: [rtl, waivers]
     toplevel: rowcast
-    tools:
-      verilator:
-        mode: lint-only
-        verilator_options: [-Wall]
+    flow: lint
+    flow_options:
+      tool: verilator
+      verilator_options: [-Wall]
   sim:
-    default_tool: icarus
     filesets: [rtl]
     toplevel: rowcast
-    tools:
-      icarus:
-        iverilog_options: [-g2005, -Wall]
+    flow: sim
+    flow_options:
+      tool: icarus
+      iverilog_options: [-g2005, -Wall]
 """
