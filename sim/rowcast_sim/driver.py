@@ -1,4 +1,4 @@
-"""The C driver of `rowcast generate`: C99, no allocation, made from `rowcast.registers` and `rowcast.isa`."""
+"""The C driver of `rowcast generate`: C99 and C++, no allocation, made from `rowcast.registers` and `rowcast.isa`."""
 
 from rowcast import isa
 from rowcast.registers import COUNTERS, ERROR_TEXTS, Error
@@ -274,6 +274,11 @@ def driver_source():
     return _MADE + (
         _SOURCE.replace("@ERRORS@", ",\n".join(f'    {{"{error.name}", "{ERROR_TEXTS[error]}"}}' for error in Error))
         .replace("@NAMES@", ",\n".join(f'    "{name}"' for name in COUNTERS))
-        .replace("@INSTRUCTIONS@", ",\n".join(f'    [{form.opcode}] = "{form.name}"' for form in isa.FORMATS.values()))
+        .replace("@INSTRUCTIONS@", ",\n".join(_by_opcode()))
         .replace("@FIRST@", COUNTERS[0].upper())
     )
+
+
+def _by_opcode():
+    names = {form.opcode: f'"{form.name}"' for form in isa.FORMATS.values()}
+    return [f"    {names.get(opcode, 'NULL')}" for opcode in range(max(names) + 1)]
