@@ -50,13 +50,17 @@ class Wire:
 
 @dataclass
 class Cell:
-    """One cell: `kind` begins with `$` for operators, and is a module's name otherwise.  Values are tuples of slices."""
+    """One cell: `kind` begins with `$` for operators, and is a module's name otherwise.  Values are tuples of slices.
+
+    `wires` are the ports at whole wires: Amaranth writes what a foreign module drives so, and what it reads as slices.
+    """
 
     kind: str
     name: str
     parameters: dict = field(default_factory=dict)
     ports: dict = field(default_factory=dict)
     attributes: dict = field(default_factory=dict)
+    wires: set = field(default_factory=set)
 
 
 @dataclass
@@ -158,6 +162,8 @@ def _cell(rest, attributes, lines, design):
         key, value = rest.split(" ", 1)
         if what == "connect":
             cell.ports[_plain(key)] = _values(value, design)[0]
+            if value[0] in "\\$" and " " not in value:
+                cell.wires.add(_plain(key))
             if not cell.ports[_plain(key)] and not cell.kind.startswith("$"):
                 del cell.ports[_plain(key)]  # a port without bits
         elif kind == "real":

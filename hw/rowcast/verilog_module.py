@@ -108,14 +108,8 @@ def _find_drivers(prepared, directions):
             if len(value) == 1 and isinstance(value[0], Slice) and value[0] == design.wires[value[0].wire].whole:
                 if not wire.name.startswith("$") and wire.direction is None:
                     prepared.better.setdefault(value[0].wire, wire.name)
-    # A foreign module's outputs are whole wires that nothing else drives.
     for cell in prepared.instances:
-        if id(cell) not in prepared.outputs:
-            prepared.outputs[id(cell)] = {
-                name for name, value in cell.ports.items()
-                if len(value) == 1 and isinstance(value[0], Slice) and value[0] == design.wires[value[0].wire].whole
-                and value[0].wire not in drivers and design.wires[value[0].wire].direction in (None, "output")
-            }  # fmt: skip
+        prepared.outputs.setdefault(id(cell), cell.wires)
     for cell in prepared.instances:
         for name in prepared.outputs[id(cell)]:
             drivers[cell.ports[name][0].wire] = "instance"

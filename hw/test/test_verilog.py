@@ -24,7 +24,7 @@ class Operators(wiring.Component):
         "lt": lambda a, b: a < b, "ge": lambda a, b: a >= b, "gt": lambda a, b: a > b, "le": lambda a, b: a <= b,
         "shl": lambda a, b: a << b[:2], "shr": lambda a, b: a >> b[:2], "neg": lambda a, b: -a - ~b,
         "all": lambda a, b: (~a).all() ^ (~b).xor() ^ (a & b).any(), "mux": lambda a, b: Mux(a[0], a, b),
-        "sum": lambda a, b: (a + b + a) - (b - a), "part": lambda a, b: a.bit_select(b[:2], 2),
+        "sum": lambda a, b: (a + b + a) - (b - a), "part": lambda a, b: a[:].bit_select(b[:2], 2),
         "words": lambda a, b: Cat(a, b, a).word_select(b[:2], 3), "nested": lambda a, b: ((a + 1) >> 1) ^ -(b * 3),
     }  # fmt: skip
 
@@ -66,7 +66,8 @@ class Statements(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        kept, record = Signal(8, init=5), Signal(data.StructLayout({"low": 3, "high": signed(5)}))
+        kept = Signal(8, init=5)
+        record = Signal(data.StructLayout({"low": 3, "high": signed(5)}))
         m.d.sync += kept.eq(kept + 1)
         with m.If(self.i[0]):
             with m.If(self.i[1]):
@@ -149,7 +150,9 @@ class Chip(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        clock, unread, sense = Signal(), Signal(), Signal(16)
+        clock = Signal()
+        unread = Signal()
+        sense = Signal(16)
         m.submodules.multiplier = Instance(
             "MULT18X18D", p_REG_INPUTA_CLK="CLK0", p_REG_OUTPUT_CLK="NONE", p_MULT_BYPASS="DISABLED",
             i_CLK0=clock, i_CE0=1, i_RST0=0, i_SIGNEDA=Const(1), i_SIGNEDB=1,
@@ -219,9 +222,10 @@ def test_names():
 
         def elaborate(self, platform):
             m = Module()
-            begin, table = Signal(4), Signal(4)
+            begin = Signal(4)
+            table = Signal(4)
             m.d.sync += [begin.eq(self.i["config"]), table.eq(begin + self.i["logic"])]
-            m.d.comb += self.o.eq(table)
+            m.d.comb += self.o.eq(table ^ 1)
             return m
 
     text = emit.verilog(Named(), name="toy")
