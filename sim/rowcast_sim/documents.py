@@ -127,7 +127,8 @@ AXI4 manager, a subset that every AXI4 interconnect takes:
   (`lock` is 0), `cache` and `prot` are constant.
 - Reads: ID 0 fetches instructions (up to 4 bursts under way), ID 1 loads data (up to {config.outstanding_reads}). Answers of one ID
   come in order, as AXI demands; answers of different IDs may come in any order and may take turns beat by beat.
-- Writes: ID 0. Data follow their address, strobes mark the bytes; a STORE is complete when every burst is answered.
+- Writes: ID 0. Data come in the order of the addresses, and may be offered before an address is taken; strobes mark the
+  bytes; a STORE is complete when every burst is answered.
 - Nothing orders a read after a write but the program: a LOAD that needs what a STORE has written waits for its token.
 - An answer SLVERR or DECERR stops the run with READ_RESPONSE or WRITE_RESPONSE.
 - `valid` never waits for `ready`, and stays with its payload until then.
@@ -135,10 +136,11 @@ AXI4 manager, a subset that every AXI4 interconnect takes:
 
 
 REGISTER_BUS = """\
-AXI4-Lite subordinate of 32 bits, 12 address bits. Byte strobes count. One write and one read at a time; an address
-without a register, a write to a read-only one, is answered with SLVERR and does nothing else. Registers that are longer
-than 32 bits have their upper half in `_HIGH`; write them while no run is under way. Reading the low half of a counter
-looks up both halves, so read it first.
+AXI4-Lite subordinate of 32 bits, 12 address bits (the lowest two are ignored). Byte strobes count. One write and one read
+at a time; a write is taken when both its address and its data are there. An address without a register is answered with
+SLVERR; a write to a read-only register is ignored, a write-only one reads as 0. Registers that are longer than 32 bits
+have their upper half in `_HIGH`; write them while no run is under way. A soft reset leaves the registers as they are.
+Reading the low half of a counter looks up both halves, so read it first.
 """
 
 
