@@ -1,4 +1,4 @@
-"""RTLIL as Amaranth writes it, as text to work on: readable names, equal modules once, zero memories without their zeros.
+"""RTLIL as Amaranth writes it, as text to work on: equal modules once, zero memories without their zeros.
 
 RTLIL is one statement a line, and a module ends with an `end` in the first column: lines are all the parsing it takes.
 """
@@ -123,7 +123,7 @@ def _rename_cell_ports(module, port_names):
 
 
 def remove_absent_ports(modules):
-    """Leave out of every cell the connections to ports that its module turned out not to have (`clk` of logic alone)."""
+    """Leave out of every cell the connections to ports that its module turned out not to have (`clk` of gates)."""
     ports = {module.name: set(module.ports()) for module in modules}
     for module in modules:
         kept, known = [], None

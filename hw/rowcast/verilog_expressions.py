@@ -19,7 +19,7 @@ _BINARY = {
 }  # fmt: skip
 _UNARY = {"$not": "~", "$neg": "-", "$reduce_or": "|", "$reduce_bool": "|", "$reduce_and": "&", "$reduce_xor": "^"}
 _COMPARE = ("$eq", "$ne", "$lt", "$le", "$gt", "$ge")
-_SAME_WIDTH = ("$add", "$sub", "$mul", "$and", "$or", "$xor", "$divfloor", "$modfloor")  # operands as wide as the result
+_SAME_WIDTH = ("$add", "$sub", "$mul", "$and", "$or", "$xor", "$divfloor", "$modfloor")  # all as wide as the result
 _CHAINS = ("$add", "$and", "$or", "$xor")  # a + b + c needs no parentheses
 # Results of which the low bits can be computed alone.
 TRIMMABLE = ("$add", "$sub", "$mul", "$and", "$or", "$xor", "$not", "$neg", "$shl", "$mux")
@@ -72,7 +72,7 @@ def joined(parts):
         last = result[-1] if result else None
         if isinstance(part, Bits) and isinstance(last, Bits):
             result[-1] = Bits(last.digits + part.digits)
-        elif isinstance(part, Slice) and isinstance(last, Slice) and part.wire == last.wire and part.high == last.low - 1:
+        elif isinstance(part, Slice) and isinstance(last, Slice) and (part.wire, part.high + 1) == (last.wire, last.low):
             result[-1] = Slice(part.wire, last.high, part.low)
         else:
             result.append(part)
@@ -86,7 +86,8 @@ def low_bits(value, width):
         if width <= 0:
             break
         if part.width > width:
-            part = Bits(part.digits[-width:]) if isinstance(part, Bits) else Slice(part.wire, part.low + width - 1, part.low)
+            low = getattr(part, "low", 0)
+            part = Bits(part.digits[-width:]) if isinstance(part, Bits) else Slice(part.wire, low + width - 1, low)
         kept.append(part)
         width -= part.width
     return tuple(reversed(kept))

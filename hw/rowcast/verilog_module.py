@@ -13,7 +13,9 @@ from .verilog_expressions import OPERATORS, TRIMMABLE, fit_operands, is_inlinabl
 __all__ = ["Prepared", "UnknownCell", "is_anonymous", "prepare", "remove_unread_inputs"]
 
 _ANONYMOUS = re.compile(r"\$\d+$")
-_OUTPUT = {"$memrd_v2": "DATA", "$dff": "Q", "$adff": "Q", "$shift": "Y", "$tribuf": "Y", **dict.fromkeys(OPERATORS, "Y")}
+_OUTPUT = {
+    "$memrd_v2": "DATA", "$dff": "Q", "$adff": "Q", "$shift": "Y", "$tribuf": "Y", **dict.fromkeys(OPERATORS, "Y"),
+}  # fmt: skip
 
 
 class UnknownCell(ValueError):
@@ -24,8 +26,8 @@ class UnknownCell(ValueError):
 class Prepared:
     """A module to write.
 
-    `drivers` has for each wire what makes it: a Cell, a Process, a value (tuple) or "instance"; `inlined` the wires that
-    stand as expressions where they are read; `clocked` the process that became part of a flip-flop, by the name of the
+    `drivers` has for each wire what makes it: a Cell, a Process, a value (tuple) or "instance"; `inlined` the wires
+    that stand as expressions where they are read; `clocked` the process that became part of a flip-flop, by the name of the
     flip-flop's wire; `fields` the names of slices; `better` names for wires whose own says nothing.
     """
 
@@ -169,7 +171,7 @@ def _roots(prepared):
 
 
 def _mark(prepared):
-    """Fill `live`; returns the slices that are read of each live wire (output ports count as read), once for each place."""
+    """Fill `live`; returns the slices that are read of each live wire, once for each place; output ports are read."""
     reads, pending, memories = {}, list(_roots(prepared)), set()
     live = prepared.live
     live.clear()
@@ -215,7 +217,7 @@ def _trim(prepared):
 
 
 def _fold_flip_flops(prepared, reads):
-    """A process whose result only a flip-flop without asynchronous reset takes becomes the flip-flop's own statements."""
+    """A process whose result only one flip-flop takes (not with asynchronous reset) becomes its statements."""
     for name in prepared.live:
         driver = prepared.drivers.get(name)
         if isinstance(driver, Cell) and driver.kind == "$dff" and len(driver.ports["D"]) == 1:

@@ -2,12 +2,13 @@
 
 from .rtlil_parse import Bits, Cell, Process, Slice, Switch, parse_module, width_of
 from .verilog_expressions import constant, extend, identifier, joined, operator_text
+from .verilog_instances import InstanceWriter
 from .verilog_module import is_anonymous, prepare, remove_unread_inputs
+from .verilog_values import COLUMNS, bit_range, parameter, single_bits, split, unique, wrapped
 
 __all__ = ["write"]
 
 _LONGEST = 100  # characters of an expression that stands inside another one
-_COLUMNS = 120
 _SILENT = ("init", "enum_base_type")  # attributes that are said otherwise
 
 
@@ -45,7 +46,7 @@ def _leaves_first(designs):
 
 
 def _port_names(designs):
-    """{module: {port: identifier}}, for which modules are seen from the top, with the cell where they are first used."""
+    """{module: {port: identifier}}, seen from the top: with the cell where a module is first used."""
     by_name, names = {design.name: design for design in designs}, {}
     pending = [(design, None, None) for design in reversed(designs)]
     while pending:
@@ -69,38 +70,11 @@ def _ports_of(design, cell, parent, names):
                 name = names[parent.name].get(part.wire, part.wire)
                 if part != parent.wires[part.wire].whole:
                     name += f"_{part.high}" if part.high == part.low else f"_{part.high}_{part.low}"
-        table[wire.name] = _unique(identifier(name), table.values())
+        table[wire.name] = unique(identifier(name), table.values())
     return table
 
 
-def _unique(name, taken):
-    candidate, number = name, 1
-    while candidate in taken:
-        number += 1
-        candidate = f"{name}_{number}"
-    return candidate
-
-
-def _range(width):
-    return f"[{width - 1}:0] " if width > 1 else ""
-
-
-def _wrapped(line):
-    """A line that is too long, broken at spaces."""
-    if len(line) <= _COLUMNS or '"' in line:
-        return line
-    start = line[: len(line) - len(line.lstrip())]
-    lines, current = [], start
-    for word in line.split():
-        if current.strip() and len(current) + 1 + len(word) > _COLUMNS:
-            lines.append(current)
-            current = f"{start}    {word}"
-        else:
-            current = f"{current} {word}" if current.strip() else current + word
-    return "\n".join([*lines, current])
-
-
-class _Writer:
+class _Writer(InstanceWriter):
     """One module."""
 
     def __init__(self, prepared, ports):
@@ -127,7 +101,7 @@ class _Writer:
                 self._name(name, better or name)
 
     def _name(self, key, name):
-        self.names[key] = name = _unique(identifier(name), self.taken)
+        self.names[key] = name = unique(identifier(name), self.taken)
         self.taken.add(name)
         return name
 
@@ -251,7 +225,7 @@ class _Writer:
 
     def _conditions(self, switch):
         """[(bit and its wanted digit, or None for default, body)] if each case asks for one bit, else None."""
-        chain, bits = [], _bits(switch.value)
+        chain, bits = [], single_bits(switch.value)
         for patterns, inner in switch.cases:
             if not patterns:
                 chain.append((None, inner))
@@ -290,7 +264,7 @@ class _Writer:
         where, value = item
         if len(where) > 1:
             lines, position = [], 0
-            flat = _split(value, [part.width for part in where])
+            flat = split(value, [part.width for part in where])
             for part, piece in zip(where, flat, strict=True):
                 lines += self._assign(((part,), piece), target, sign, indent, own)
             return lines
@@ -348,7 +322,7 @@ class _Writer:
             return [f"{indent}{start} ;"]
         first = block[0].lstrip()
         # An `if` without `begin` would take an `else` that follows for its own.
-        if len(block) == 1 and not first.startswith("if ") and len(indent) + len(start) + 1 + len(first) <= _COLUMNS:
+        if len(block) == 1 and not first.startswith("if ") and len(indent) + len(start) + 1 + len(first) <= COLUMNS:
             return [f"{indent}{start} {first}"]
         return [f"{indent}{start} begin", *block, f"{indent}end"]
 
@@ -365,7 +339,7 @@ class _Writer:
             driver = prepared.drivers.get(name)
             if driver == "instance":
                 if wire.direction is None:
-                    registers.append(f"  wire {_range(wire.width)}{self._wire_name(name)};")
+                    registers.append(f"  wire {bit_range(wire.width)}{self._wire_name(name)};")
                 continue
             self.reads = set()
             if isinstance(driver, Cell) and (driver.kind in ("$dff", "$adff") or self._reads_clocked(driver)):
@@ -382,7 +356,7 @@ class _Writer:
                 self.needed |= self.reads
                 combinational += ["  always @* begin", "    if (at_start) begin end", *lines, "  end"]
                 if wire.direction is None:
-                    registers.append(f"  reg {_range(wire.width)}{target};")
+                    registers.append(f"  reg {bit_range(wire.width)}{target};")
             elif wire.direction is None:
                 self.expressions[target] = (wire.width, text, self.reads)
             else:
@@ -399,7 +373,7 @@ class _Writer:
             *instances,
         ]  # fmt: skip
         head = [f"module {design.name}(", ",\n".join(self._port_lines()), ");"]
-        return "\n".join([*head, *(_wrapped(line) for line in body), "endmodule\n"])
+        return "\n".join([*head, *(wrapped(line) for line in body), "endmodule\n"])
 
     def _reads_clocked(self, driver):
         return driver.kind == "$memrd_v2" and driver.parameters["CLK_ENABLE"]
@@ -408,13 +382,13 @@ class _Writer:
         texts = []
         for key, value in item.attributes.items():
             if key not in _SILENT and not key.startswith("enum_value_"):
-                texts.append(f"{key} = {_parameter(value)}")
+                texts.append(f"{key} = {parameter(value)}")
         return f"(* {', '.join(texts)} *) " if texts else ""
 
     def _register(self, wire):
         init = wire.attributes.get("init")
         start = f" = {constant(init[0])}" if init is not None else ""
-        return f"{_range(wire.width)}{self._wire_name(wire.name)}{start}"
+        return f"{bit_range(wire.width)}{self._wire_name(wire.name)}{start}"
 
     def _port_lines(self):
         wires = [wire for wire in self.design.wires.values() if wire.direction]
@@ -425,9 +399,9 @@ class _Writer:
             ):
                 yield f"  output reg {self._register(wire)}"
             elif wire.direction == "output" and wire.name in self.always:
-                yield f"  output reg {_range(wire.width)}{self.names[wire.name]}"
+                yield f"  output reg {bit_range(wire.width)}{self.names[wire.name]}"
             else:
-                yield f"  {wire.direction} wire {_range(wire.width)}{self.names[wire.name]}"
+                yield f"  {wire.direction} wire {bit_range(wire.width)}{self.names[wire.name]}"
 
     def _clocked(self, name, wire, driver, clocked):
         target = self._wire_name(name)
@@ -450,92 +424,6 @@ class _Writer:
             block[-1:-1] = lines
         elif lines:
             clocked[target] = [f"  always @({event}) begin", *lines, "  end"]
-
-    # Memories and instances ------------------------------------------------------------------------------------------
-
-    def _used_memories(self):
-        used = []
-        for name in self.prepared.live:
-            driver = self.prepared.drivers.get(name)
-            if isinstance(driver, Cell) and driver.kind == "$memrd_v2":
-                used.append(driver.parameters["MEMID"].lstrip("\\"))
-        return [memory for name, memory in self.design.memories.items() if name in used]
-
-    def _memory(self, memory):
-        name = self.names["memory", memory.name]
-        yield f"  {self._attributes(memory)}reg {_range(memory.width)}{name} [{memory.depth - 1}:0];"
-        mine = [cell for cell in self.design.cells if cell.parameters.get("MEMID") in (memory.name, f"\\{memory.name}")]
-        contents = next((cell for cell in mine if cell.kind == "$meminit_v2"), None)
-        if contents is None:
-            index = self._name(("index", memory.name), f"{name}_i")
-            yield "`ifndef SYNTHESIS"
-            yield f"  integer {index};"
-            yield f"  initial for ({index} = 0; {index} < {memory.depth}; {index} = {index} + 1) {name}[{index}] = {constant('0' * memory.width)};"
-            yield "`endif"
-        else:
-            digits = "".join(part.digits for part in contents.ports["DATA"])
-            yield "  initial begin"
-            for row in range(memory.depth):
-                end = len(digits) - row * memory.width
-                yield f"    {name}[{row}] = {constant(digits[end - memory.width : end])};"
-            yield "  end"
-        for cell in mine:
-            if cell.kind == "$memwr_v2":
-                edge = "posedge" if cell.parameters["CLK_POLARITY"] else "negedge"
-                yield f"  always @({edge} {self.value(cell.ports['CLK'])[0]}) begin"
-                for enable, high, low in _enables(cell.ports["EN"]):
-                    yield self._memory_write(cell, memory, enable, high, low)
-                yield "  end"
-
-    def _memory_write(self, cell, memory, enable, high, low):
-        word = self._memory_word(memory.name, cell.ports["ADDR"])
-        value = _split(cell.ports["DATA"], [memory.width - 1 - high, high - low + 1, low])[1]
-        if (high, low) != (memory.width - 1, 0):
-            word += f"[{high}:{low}]" if high > low else f"[{high}]"
-        assign = f"{word} <= {self.value(value)[0]};"
-        return f"    {assign}" if enable == Bits("1") else f"    if ({self.value((enable,))[0]}) {assign}"
-
-    def _memory_read(self, target, cell):
-        """A read port with a register: old contents, or for the write ports of its mask what they write."""
-        address = cell.ports["ADDR"]
-        lines = [f"{target} <= {self._memory_word(cell.parameters['MEMID'], address)};"]
-        mask = cell.parameters["TRANSPARENCY_MASK"][0][::-1]
-        for write in self.design.cells:
-            if write.kind == "$memwr_v2" and write.parameters["MEMID"] == cell.parameters["MEMID"]:
-                if mask[write.parameters["PORTID"]] != "1":
-                    continue
-                width = width_of(write.ports["DATA"])
-                same = f"{self._operand(write.ports['ADDR'])} == {self._operand(address)}" if address else "1'b1"
-                for enable, high, low in _enables(write.ports["EN"]):
-                    value = _split(write.ports["DATA"], [width - 1 - high, high - low + 1, low])[1]
-                    bits = "" if high - low + 1 == width else f"[{high}:{low}]" if high > low else f"[{high}]"
-                    condition = f"{self._operand((enable,))} & ({same})"
-                    lines.append(f"if ({condition}) {target}{bits} <= {self.value(value)[0]};")
-        enable = cell.ports["EN"]
-        if enable == (Bits("1"),):
-            return [f"    {line}" for line in lines]
-        return self._block(f"if ({self.value(enable)[0]})", [f"      {line}" for line in lines], "    ")
-
-    def _instance(self, cell):
-        table, outputs = self.ports.get(cell.kind, {}), self.prepared.outputs[id(cell)]
-        connections = []
-        for port, value in cell.ports.items():
-            if port in outputs:
-                wire = value[0].wire
-                text = self._wire_name(wire) if wire in self.prepared.live else ""
-            else:
-                text = self.value(value)[0]
-            connections.append(f".{table.get(port, port)}({text})")
-        parameters = ", ".join(f".{key}({_parameter(value)})" for key, value in cell.parameters.items())
-        start = f"  {self._attributes(cell)}{cell.kind} {f'#({parameters}) ' if parameters else ''}{self.names['cell', cell.name]}"
-        return f"{start}({', '.join(connections)});"
-
-    def _assignment(self, target, value):
-        if isinstance(value, Cell):  # a pin
-            driven = f"{self._operand(value.ports['EN'])} ? {self._operand(value.ports['A'])} : "
-            width = width_of((target,))
-            return f"  assign {self.value((target,))[0]} = {driven}{width}'b{'z' * width};"
-        return f"  assign {self.value(target)[0]} = {self.value(value)[0]};"
 
     def _start(self):
         """`always @*` waits for a change, and what it reads may never change: this does, once."""
@@ -568,57 +456,7 @@ class _Writer:
                     lines.append((name, width, text))
                 del path[name]
         return [
-            *(f"  wire {_range(self.expressions[name][0])}{name};" for name in before),
-            *(f"  assign {name} = {text};" if name in before else f"  wire {_range(width)}{name} = {text};"
+            *(f"  wire {bit_range(self.expressions[name][0])}{name};" for name in before),
+            *(f"  assign {name} = {text};" if name in before else f"  wire {bit_range(width)}{name} = {text};"
               for name, width, text in lines),
         ]  # fmt: skip
-
-
-def _bits(value):
-    """The single bits of a value, highest first."""
-    bits = []
-    for part in value:
-        if isinstance(part, Bits):
-            bits += [Bits(digit) for digit in part.digits]
-        else:
-            bits += [Slice(part.wire, i, i) for i in range(part.high, part.low - 1, -1)]
-    return bits
-
-
-def _split(value, widths):
-    """The value cut into pieces of these widths, highest first."""
-    pieces, rest = [], width_of(value)
-    for width in widths:
-        rest -= width
-        piece, position = [], width_of(value)
-        for part in value:
-            position -= part.width
-            high, low = min(position + part.width, rest + width), max(position, rest)
-            if high > low:
-                if isinstance(part, Bits):
-                    piece.append(Bits(part.digits[part.width - (high - position) : part.width - (low - position)]))
-                else:
-                    piece.append(Slice(part.wire, part.low + high - position - 1, part.low + low - position))
-        pieces.append(tuple(piece))
-    return pieces
-
-
-def _enables(value):
-    """(enable bit, highest, lowest bit of the word) for each run of equal bits; those that are constantly 0 left out."""
-    bits = _bits(value)
-    width, start = len(bits), 0
-    for end in range(1, width + 1):
-        if end == width or bits[end] != bits[start]:
-            if bits[start] != Bits("0"):
-                yield bits[start], width - 1 - start, width - end
-            start = end
-
-
-def _parameter(value):
-    if isinstance(value, tuple):
-        digits, signed = value
-        return f"{len(digits)}'{'s' if signed else ''}b{digits}"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
-        return f'"{escaped}"'
-    return repr(value)

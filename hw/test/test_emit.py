@@ -171,7 +171,7 @@ def prove_equal(folder, gold, gate):
 
 
 def test_equal_logic(tmp_path):
-    """The emitted Verilog equals the description without placed or merged modules; one constant changed, it does not."""
+    """The emitted Verilog equals the description without placed or merged modules; with another constant not."""
     gold = rtlil.convert(Ring(num_cells=3), name="gold")
     gate = emit.verilog(Ring(num_cells=3), name="gate")
     assert prove_equal(tmp_path, gold, gate)
@@ -181,7 +181,7 @@ def test_equal_logic(tmp_path):
 
 def test_deterministic():
     """Another process with another hash seed writes the same text."""
-    code = "import sys; from test_emit import Ring; from rowcast import emit; sys.stdout.write(emit.verilog(Ring(num_cells=3)))"
+    code = "import sys; from test_emit import Ring, emit; sys.stdout.write(emit.verilog(Ring(num_cells=3)))"
     texts = {
         subprocess.run(
             [sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True,

@@ -125,8 +125,8 @@ AXI4 manager, a subset that every AXI4 interconnect takes:
 - Beats of {config.dram_bytes} bytes, {config.address_width} address bits. Bursts are INCR of whole beats, at most
   {config.burst_beats} beats, aligned to a beat, and never cross 4 KiB. No WRAP or FIXED bursts, no exclusive accesses
   (`lock` is 0), `cache` and `prot` are constant.
-- Reads: ID 0 fetches instructions (up to 4 bursts under way), ID 1 loads data (up to {config.outstanding_reads}). Answers of one ID
-  come in order, as AXI demands; answers of different IDs may come in any order and may take turns beat by beat.
+- Reads: ID 0 fetches instructions (up to 4 bursts under way), ID 1 loads data (up to {config.outstanding_reads}).
+  Answers of one ID come in order, as AXI demands; answers of different IDs may come in any order and may take turns beat by beat.
 - Writes: ID 0. Data come in the order of the addresses, and may be offered before an address is taken; strobes mark the
   bytes; a STORE is complete when every burst is answered.
 - Nothing orders a read after a write but the program: a LOAD that needs what a STORE has written waits for its token.
@@ -136,8 +136,8 @@ AXI4 manager, a subset that every AXI4 interconnect takes:
 
 
 REGISTER_BUS = """\
-AXI4-Lite subordinate of 32 bits, 12 address bits (the lowest two are ignored). Byte strobes count. One write and one read
-at a time; a write is taken when both its address and its data are there. An address without a register is answered with
+AXI4-Lite subordinate of 32 bits, 12 address bits (the lowest two are ignored). Byte strobes count. One write and one
+read at a time; a write is taken when both its address and its data are there. An address without a register is answered with
 SLVERR; a write to a read-only register is ignored, a write-only one reads as 0. Registers that are longer than 32 bits
 have their upper half in `_HIGH`; write them while no run is under way. A soft reset leaves the registers as they are.
 Reading the low half of a counter looks up both halves, so read it first.
@@ -146,10 +146,10 @@ Reading the low half of a counter looks up both halves, so read it first.
 
 def _memory_map(config):
     return f"""\
-`rowcast compile` lays an image out from its first byte: program ({isa.BYTES} bytes an instruction), then data: constants
-(filters, parameters) and tensors. PROGRAM_BASE is where the image is, DATA_BASE where its data begin; both must be
-multiples of a beat ({config.dram_bytes} bytes). Addresses in LOAD and STORE count words of {config.lanes} bytes from DATA_BASE, so an
-image can be anywhere. READ_BASE to READ_LIMIT must hold all of it, WRITE_BASE to WRITE_LIMIT the tensors that are written.
+`rowcast compile` lays an image out from its first byte: program ({isa.BYTES} bytes an instruction), then data:
+constants (filters, parameters) and tensors. PROGRAM_BASE is where the image is, DATA_BASE where its data begin; both must be
+multiples of a beat ({config.dram_bytes} bytes). Addresses in LOAD and STORE count words of {config.lanes} bytes
+from DATA_BASE, so an image can be anywhere. READ_BASE to READ_LIMIT must hold all of it, WRITE_BASE to WRITE_LIMIT what is written.
 """
 
 

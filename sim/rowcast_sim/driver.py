@@ -19,8 +19,8 @@ _HEADER = """\
 extern "C" {
 #endif
 
-/* One accelerator.  Its registers are at `base`, or behind `read` and `write` where those are set: for a bus that is not
- * mapped into memory.  An access must not be reordered with those before it; on a processor that reorders, or where
+/* One accelerator.  Its registers are at `base`, or behind `read` and `write` where those are set: for a bus that is
+ * not mapped into memory.  An access must not be reordered with those before it; on a processor that reorders, or where
  * memory is cached, the hook `write` is the place for what makes the program and its data visible before the start. */
 struct rowcast {
     volatile void *base;

@@ -8,7 +8,7 @@ __all__ = ["WAIVERS", "fusesoc_core", "waiver_file"]
 WAIVERS = (
     ("DECLFILENAME", "", "all modules are in one file"),
     ("PROCASSINIT", "", "registers have the initial value that an FPGA loads, and their reset"),
-    ("UNUSEDSIGNAL", "Bits of signal are not used*", "blocks take records, addresses and counts whole, and read some bits"),
+    ("UNUSEDSIGNAL", "Bits of signal are not used*", "blocks take records and addresses whole, and read some bits"),
     ("UNUSEDSIGNAL", "Signal is not used: 'm_axi_?id'", "all writes have one ID, and so may all reads"),
     ("UNUSEDSIGNAL", "Signal is not used: 's_axil_a?prot'", "registers have no protection"),
     ("PINCONNECTEMPTY", "", "a block may have results that nobody needs here"),

@@ -28,7 +28,7 @@ STRICT = ("-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic")
 
 
 def compile_c(folder, config, target, *options):
-    """Compile the driver of a configuration, alone or with `driver_host.c`: as C99, or where there is only g++ as C++."""
+    """Compile the driver of a configuration, alone or with `driver_host.c`: as C99, else as C++."""
     compiler = shutil.which("gcc") or shutil.which("g++")
     if compiler is None:
         pytest.skip("gcc and g++ are missing")
@@ -37,7 +37,8 @@ def compile_c(folder, config, target, *options):
     (folder / "rowcast_driver.h").write_text(driver_header())
     (folder / "rowcast_driver.c").write_text(driver_source())
     done = subprocess.run(
-        [compiler, *STRICT, f"-I{folder}", "-o", str(folder / target), *language, *options, str(folder / "rowcast_driver.c")],
+        [compiler, *STRICT, f"-I{folder}", "-o", str(folder / target), *language, *options,
+         str(folder / "rowcast_driver.c")],
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0 and not done.stderr, done.stderr
