@@ -347,6 +347,9 @@ class _Writer(InstanceWriter):
                 self.needed |= self.reads
                 if wire.direction is None:
                     registers.append(f"  {self._attributes(wire)}reg {self._register(wire)};")
+                if self._behind_memory(name):
+                    start = f"  initial {self._wire_name(name)} = {constant(wire.attributes['init'][0])};"
+                    registers += ["`ifndef SYNTHESIS", start, "`endif"]
                 continue
             text = self.driver(driver)[0] if driver is not None else constant("x" * wire.width)
             target = self._wire_name(name)
@@ -385,8 +388,20 @@ class _Writer(InstanceWriter):
                 texts.append(f"{key} = {parameter(value)}")
         return f"(* {', '.join(texts)} *) " if texts else ""
 
+    def _behind_memory(self, name):
+        """Whether a register does nothing but hold what a memory gives.  It starts with its value in simulation only: an
+        iCE40's block RAM has none, and Yosys would build logic that hides the first read.
+        """
+        driver = self.prepared.drivers[name]
+        if driver.kind != "$dff" or name in self.prepared.clocked or "init" not in self.design.wires[name].attributes:
+            return False
+        data = joined(driver.ports["D"])
+        source = self.prepared.drivers.get(data[0].wire) if len(data) == 1 and isinstance(data[0], Slice) else None
+        whole = isinstance(source, Cell) and data[0] == self.design.wires[data[0].wire].whole
+        return whole and source.kind == "$memrd_v2"
+
     def _register(self, wire):
-        init = wire.attributes.get("init")
+        init = None if self._behind_memory(wire.name) else wire.attributes.get("init")
         start = f" = {constant(init[0])}" if init is not None else ""
         return f"{bit_range(wire.width)}{self._wire_name(wire.name)}{start}"
 

@@ -10,6 +10,7 @@ from rowcast.isa import IsaError, PostMode, PostSource
 from .. import graph as g
 from ..golden.requantise import encode_params, quantise_multiplier_average
 from .builder import Builder
+from .compact import check_program, unsupported, without_vector_unit
 from .convolution import ConvJob, Place, PostSettings, convolution_room, convolution_steps
 from .flow import Flow, Progress
 from .geometry import ConvShape, ceil_div
@@ -66,6 +67,11 @@ def compile_graph(graph, config, *, memory=None, keep_all=False, progress=None):
         A node that does not fit, or an image too large.
     """
     graph = fold_padding(graph, keep_all=keep_all)
+    if config.compact:
+        graph = without_vector_unit(graph)
+        for node in graph.nodes:
+            if problem := unsupported(node):
+                raise CompileError(f"node {node.name!r} ({type(node).__name__}): {problem}")
     excluded = set()
     while True:
         compiler = _Compiler(graph, config, memory or Memory(), keep_all, progress, excluded)
@@ -649,7 +655,7 @@ class _Compiler(Placement):
             if fields.get("dram", 0) >= self.base:
                 fields["dram"] += shift
         self.b.emit("END")
-        synchronise(self.b.ops, queue_depth=config.queue_depth)
+        synchronise(self.b.ops, queue_depth=config.queue_depth, limit=(1 << config.token_width) - 1)
         tensors = {}
         for name, value in self.values.items():
             if value.place.dram is not None:
@@ -661,10 +667,26 @@ class _Compiler(Placement):
         end = self.top + shift
         if end * lanes > MAX_IMAGE:
             raise CompileError(f"the network needs {end * lanes:,} bytes of memory, more than {MAX_IMAGE:,}")
-        return Program(
+        program = Program(
             config, [op.instruction for op in self.b.ops], bytes(self.b.constants), tensors, tuple(self.graph.inputs),
             tuple(self.graph.outputs), tuple(self.layers), (base, end), self.b.ops,
         )  # fmt: skip
+        if config.compact:
+            self.check_compact(program)
+        return program
+
+    def check_compact(self, program):
+        """A compact configuration cuts what its fields do not hold: nothing may be cut."""
+        if program.size > 1 << self.config.address_width:
+            raise CompileError(
+                f"the program and its tensors take {program.size:,} bytes, more than address_width="
+                f"{self.config.address_width} reaches ({1 << self.config.address_width:,}): set it higher, or make the "
+                "activation memory larger (act_words), which makes the program shorter"
+            )
+        if found := check_program(self.b.ops, self.config):
+            op, problem = found
+            node = self.layers[min(op.layer, len(self.layers) - 1)].name
+            raise CompileError(f"node {node!r}: {problem}")
 
 
 def settings(post):
