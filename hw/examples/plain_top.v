@@ -1,4 +1,4 @@
-// Rowcast inside a plain Verilog design: a memory, a small state machine that starts a program, a light when it is done.
+// Rowcast inside a plain Verilog design: a memory, a small state machine that starts a program, a light at its end.
 //
 // The accelerator is module `rowcast` of rowcast.v (`rowcast generate -o out`).  Everything in here is what an
 // integrator writes: connect all ports by name, give it memory on m_axi, write its registers on s_axil, wait for irq.

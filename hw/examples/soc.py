@@ -1,7 +1,7 @@
 """Rowcast inside an Amaranth design of your own: a memory, a small state machine that runs a program, and a light.
 
-`Demo` is what a user writes: `from rowcast import Accelerator, Config`, the accelerator as a submodule, its register bus
-driven by a state machine, its memory bus served by `Sram`.  `make` of a platform, Amaranth's simulator and
+`Demo` is what a user writes: `from rowcast import Accelerator, Config`, the accelerator as a submodule, its register
+bus driven by a state machine, its memory bus served by `Sram`.  `make` of a platform, Amaranth's simulator and
 `rowcast.emit.verilog` all take it as it is.
 """
 

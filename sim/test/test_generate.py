@@ -78,7 +78,8 @@ def test_plain_verilog(folder):
     text = re.sub(r"//.*|\"[^\"]*\"", "", (folder / "rowcast.v").read_text())
     assert "\\" not in text and "$auto" not in text
     of_2005 = {
-        "always", "and", "assign", "begin", "case", "casez", "default", "else", "end", "endcase", "endmodule", "for", "if",
+        "always", "and", "assign", "begin", "case", "casez", "default", "else", "end", "endcase", "endmodule", "for",
+            "if",
         "initial", "input", "integer", "module", "negedge", "or", "output", "posedge", "reg", "wire",
     }  # fmt: skip
     assert set(re.findall(r"(?<![\w$])[A-Za-z_]\w*", re.sub(r"`\w+.*", "", text))) & KEYWORDS <= of_2005
