@@ -8,7 +8,7 @@ from rowcast.isa import Space
 
 from .flow import COMPLETE, Flow, Need
 from .geometry import ceil_div, packed, row_flits, same_place, window
-from .mapping import SLOTS, band, filter_words
+from .tiling import band, filter_words
 
 __all__ = ["ConvJob", "Place", "convolution_room", "convolution_steps"]
 
@@ -63,7 +63,7 @@ class ConvJob:
 
 def convolution_room(tiling):
     """Words of activation memory that a layer of this tiling makes use of."""
-    return tiling.buffers * tiling.tile_words + SLOTS * tiling.slot_words
+    return tiling.room
 
 
 def convolution_steps(builder, job):
@@ -81,11 +81,12 @@ class _Lowering:
         self.beat = self.config.dram_words
         self.streams, self.key = {}, object()
         base, size = job.room
-        tile = job.tiling.tile_words
-        both = job.tiling.buffers == 2 and size >= 2 * tile + SLOTS * job.tiling.slot_words
+        tile = job.tiling.boxes * job.tiling.tile_words
+        both = job.tiling.buffers == 2 and size >= 2 * tile + job.tiling.slots * job.tiling.slot_words
         self.tiles = [base, base + tile if both else base]
+        self.kept = set()  # keys of the filters that stay for the next pass
         top = base + size
-        self.slots = [top - (i + 1) * job.tiling.slot_words for i in range(SLOTS)]
+        self.slots = [top - (i + 1) * job.tiling.slot_words for i in range(job.tiling.slots)]
         self.passes = 0
 
     # Order ------------------------------------------------------------------------------------------------------
@@ -97,8 +98,8 @@ class _Lowering:
             for m0 in range(0, self.shape.out_words, filters):
                 yield min(u0, self.shape.units - units), m0
 
-    def tile_list(self):
-        """(image, spans along y, spans along x) of each tile."""
+    def boxes(self):
+        """(image, spans along y, spans along x) of each box of a tile."""
         rows, columns = self.job.tiling.rows, self.job.tiling.columns
         ys, xs = self.map.y.spans, self.map.x.spans
         return [
@@ -110,25 +111,29 @@ class _Lowering:
 
     def steps(self):
         """All passes, with the input of the next tile loaded while this one is at work."""
-        tiles = [self.tile(i, *where) for i, where in enumerate(self.tile_list())]
+        boxes, many = self.boxes(), self.job.tiling.boxes
+        tiles = [
+            _Tile(self, self.tiles[i // many % 2], boxes[i : i + many]) for i in range(0, len(boxes), many)
+        ]
         rounds = list(self.rounds())
-        if self.job.tiling.resident == "layer":
+        if self.job.tiling.whole:
             self.b.filter_ring.reserve(filter_words(self.shape, self.map, self.config) * len(rounds))
         spent = 0
         for i, tile in enumerate(tiles):
-            visits = [(u0, m0, y, x) for u0, m0 in rounds for y in tile.ys for x in tile.xs]
+            visits = [(u0, m0, *where) for u0, m0 in rounds for where in tile.visits()]
             following = tiles[i + 1] if i + 1 < len(tiles) and self.job.tiling.buffers == 2 else None
             spread = max(1, len(visits) // 2)
-            for at, (u0, m0, y, x) in enumerate(visits):
-                yield Need((self.need(tile, y, x),), spent)
-                tile.load_until(y, x)
+            for at, (u0, m0, box, y, x) in enumerate(visits):
+                yield Need((self.need(box, y, x),), spent)
+                box.load_until(y, x)
+                self.keep(u0, m0)
                 # Loaded ahead: what the next pass reads, and the next row of passes.
-                later = [visits[at + 1 : at + 2], [visit for visit in visits[at:] if visit[2] != y][:1]]
-                ahead = [lambda where=visit[2:]: tile.load_until(*where) for found in later for visit in found]
+                later = [visits[at + 1 : at + 2], [visit for visit in visits[at:] if visit[2:4] != (box, y)][:1]]
+                ahead = [lambda where=visit[2:]: where[0].load_until(*where[1:]) for found in later for visit in found]
                 if following:  # its turn comes when all of this tile is on its way
                     ahead.append(lambda at=at: tile.complete and following.load_part(at + 1, spread))
-                last_round = at >= len(visits) - len(tile.ys) * len(tile.xs)
-                spent = self.one_pass(tile, u0, m0, y, x, ahead, self.made(tile, y, x) if last_round else 0)
+                last_round = at >= len(visits) - len(visits) // len(rounds)
+                spent = self.one_pass(box, u0, m0, y, x, ahead, self.made(box, y, x) if last_round else 0)
         self.b.flush()
 
     def need(self, tile, y, x):
@@ -153,9 +158,6 @@ class _Lowering:
             images = tile.n + (self.map.images - 1) * (rows == shape.e)  # those before the last are complete with it
             pixels = (images * shape.e + rows) * shape.f
         return pixels * self.job.made // (shape.n * shape.e * shape.f)
-
-    def tile(self, index, n, ys, xs):
-        return _Tile(self, self.tiles[index % 2], n, ys, xs)
 
     # Settings -----------------------------------------------------------------------------------------------------
 
@@ -325,7 +327,7 @@ class _Lowering:
             key = (self.key, u0, m0, number)
             address = self.b.filter_ring.find(key)
             if address is None:
-                address = self.b.filter_ring.take(key, words)
+                address = self.b.filter_ring.take(key, words, self.kept)
                 self.b.load(Space.FILTER, self.filter_constant(u0, m0, number), address, words)
             self.b.emit(
                 "FILTER_RUN", reads=[("filter", address, address + words)], buffer=address, flits=flits,
@@ -334,6 +336,15 @@ class _Lowering:
             if number == 0:
                 for task in ahead:
                     task()
+
+    def keep(self, u0, m0):
+        """From now on the filters of this round that are to stay do so."""
+        tiling = self.job.tiling
+        kept = {(self.key, u0, m0, number) for number in range(tiling.kept)}
+        if not tiling.whole and kept != self.kept:
+            self.kept = kept
+            if tiling.kept < len(self.map.chunks):
+                self.b.filter_ring.next = 0  # those that stay have one end of the memory, the others take turns in the rest
 
     def filter_constant(self, u0, m0, number):
         """Word address in memory of one chunk's filters, in the order in which FILTER sends them."""
@@ -390,7 +401,7 @@ class _Lowering:
             first = ((tile.n * shape.e + y.start) * shape.f + x.start) * pixel + u0 * shape.out_words + m0
             pixel = same_place(unit * m.units, shape.out_pitch, self.beat)
             line = same_place(x.size * pixel, shape.f * shape.out_pitch, self.beat)
-            start = self.slots[self.passes % SLOTS]
+            start = self.slots[self.passes % len(self.slots)]
             base = start + (self.job.target.dram + first - start) % self.beat
             image = same_place(y.size * line, shape.e * shape.f * shape.out_pitch, self.beat)
         used = self.set_targets(u0, m0, y, x, pixel, line, unit, image)
@@ -462,6 +473,30 @@ class _Lowering:
 
 
 class _Tile:
+    """Boxes that are in activation memory together, one behind the other: those of several images, or a single one."""
+
+    def __init__(self, lowering, base, boxes):
+        step = lowering.job.tiling.tile_words
+        self.boxes = [_Box(lowering, base + i * step, *where) for i, where in enumerate(boxes)]
+
+    def visits(self):
+        """(box, y, x) of every pass of a round."""
+        return [(box, y, x) for box in self.boxes for y in box.ys for x in box.xs]
+
+    @property
+    def complete(self):
+        """Whether all of it has been loaded."""
+        return all(box.complete for box in self.boxes)
+
+    def load_part(self, part, parts):
+        """Load the next of `parts` equal shares."""
+        for i, box in enumerate(self.boxes):
+            mine = part * len(self.boxes) - i * parts
+            if mine > 0:
+                box.load_part(min(mine, parts), parts)
+
+
+class _Box:
     """A part of the ifmap in activation memory: the whole resident tensor, or a box loaded from memory."""
 
     def __init__(self, lowering, base, n, ys, xs):

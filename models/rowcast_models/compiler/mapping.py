@@ -6,20 +6,19 @@ A `kind` says what the groups of that side are: patches along y, patches along x
 groups, and channel words of a depthwise layer).
 """
 
-from bisect import bisect_right
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from rowcast import isa
 
 from .geometry import ceil_div, cut_axis, plan_chunks, ramped_axis, row_flits, window
+from .tiling import band, filter_words, filters_loaded, num_rounds, num_tiles, plan_tilings
 
-__all__ = ["Cost", "Mapping", "MappingError", "Memory", "SLOTS", "Tiling", "estimate", "find_mapping"]
+__all__ = ["Cost", "Mapping", "MappingError", "Memory", "estimate", "find_mapping"]
 
 LATENCY = 80  # cycles from a LOAD to its first word in the array, roughly: memory, DMA, feeder, network
 PATCHES = 3  # heights of patches tried for each width: so many of the tallest and of the flattest
 CHUNK_OVERHEAD = 12  # cycles from a freed half to the first flit of the next chunk, and from its last flit to the first MAC
-SLOTS = 4  # passes whose results may wait for the memory bus
 FOLLOWED_BEST = 32  # best mappings whose cost is estimated in full
 RAMPED = 12  # best mappings that are also tried with smaller first and last passes
 CROWDED = 1.3  # the memory bus is not a layer's own: what it moves is weighed so much more
@@ -95,22 +94,6 @@ class Mapping:
     def filter_columns(self):
         """Column tags on the filter network."""
         return self.column_filters * (self.column_groups if self.column_kind == "g" else 1)
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """How the layer visits memory: input tiles of `rows` x `columns` spans, and whether filters of a round stay.
-
-    `resident`: "layer" (all filters loaded once), "round" (a round's filters serve all passes of a tile), "pass".
-    `buffers`: 2 if the next tile is loaded while one is at work, 1 if each waits for the one before to be done with.
-    """
-
-    rows: int
-    columns: int
-    resident: str
-    tile_words: int
-    slot_words: int
-    buffers: int = 2
 
 
 @dataclass(frozen=True)
@@ -213,103 +196,6 @@ def _patches(shape, limit, y_groups, x_groups):
             yield y, x
 
 
-def band(shape, spans, axis):
-    """First and last + 1 ifmap row (axis 0) or column (axis 1) that the output spans read, inside the ifmap.
-
-    They are equal if the spans' windows are all padding.
-    """
-    size = (shape.h, shape.w)[axis]
-    reach = ((shape.r, shape.s)[axis] - 1) * shape.dilation[axis] + 1
-    low = spans[0].start * shape.stride[axis] - shape.pad[axis]
-    last = max(span.start + span.size for span in spans) - 1
-    high = last * shape.stride[axis] - shape.pad[axis] + reach
-    low = min(max(low, 0), size)
-    return low, max(min(high, size), low)
-
-
-@lru_cache(maxsize=1 << 16)
-def _extent(shape, cut, axis, take):
-    """Most ifmap rows (axis 0) or columns (axis 1) that `take` spans in a row read."""
-    bands = (band(shape, cut.spans[i : i + take], axis) for i in range(0, len(cut.spans), take))
-    return max(high - low for low, high in bands)
-
-
-def _tile_words(shape, mapping, rows, columns, config):
-    """Words of the largest input tile of rows x columns spans."""
-    height, width = _extent(shape, mapping.y, 0, rows), _extent(shape, mapping.x, 1, columns)
-    # A row's pitch keeps the row's place in a beat, and so may be up to a beat longer.
-    image = height * (width * shape.in_pitch + (config.dram_words - 1)) + config.dram_words
-    return image * mapping.images + (mapping.images > 1) * mapping.images * config.dram_words
-
-
-def slot_words(shape, mapping, config):
-    """Words of one output slot: the results of one pass."""
-    align = config.dram_words - 1
-    height = max(s.size for s in mapping.y.spans)
-    width = max(s.size for s in mapping.x.spans)
-    pixel = min(mapping.filters, shape.out_words) * min(mapping.units, shape.units) + align
-    return (height * (width * pixel + align) + config.dram_words) * mapping.images
-
-
-def filter_words(shape, mapping, config):
-    """Words of one round's filters, in the filter memory."""
-    noc = config.noc_words
-    groups = mapping.filter_rows * mapping.filter_columns
-    return sum(ceil_div(c.macs(shape), noc) * noc for c in mapping.chunks) * groups
-
-
-def plan_tilings(shape, mapping, config, room, *, input_resident, output_resident):
-    """The tilings worth trying in `room` words of activation memory: the largest tiles with two buffers and with one."""
-    found = [
-        plan_tiling(shape, mapping, config, room, buffers, input_resident=input_resident, output_resident=output_resident)
-        for buffers in (2, 1)
-    ]  # fmt: skip
-    return [tiling for tiling in dict.fromkeys(found) if tiling is not None]
-
-
-def plan_tiling(shape, mapping, config, room, buffers, *, input_resident, output_resident):
-    """The tiling with the largest tiles in `room` words of activation memory, or None."""
-    slot = 0 if output_resident else slot_words(shape, mapping, config)
-    room -= SLOTS * slot
-    all_rows, all_columns = len(mapping.y.spans), len(mapping.x.spans)
-    if input_resident:
-        rows, columns, words = all_rows, all_columns, 0
-    else:
-        rows, columns = all_rows, all_columns
-        words = _tile_words(shape, mapping, rows, columns, config)
-        if words > room or shape.n > mapping.images and buffers * words > room:
-            found = None
-            for columns in range(all_columns, 0, -1):
-                rows = bisect_right(
-                    range(1, all_rows + 1), room,
-                    key=lambda rows: buffers * _tile_words(shape, mapping, rows, columns, config),
-                )  # fmt: skip
-                if rows:
-                    found = (rows, columns, _tile_words(shape, mapping, rows, columns, config))
-                    break
-            if not found:
-                return None
-            rows, columns, words = found
-    if room < words:
-        return None
-    rounds = num_rounds(shape, mapping)
-    one = filter_words(shape, mapping, config)
-    if one * rounds <= config.filter_buffer_words:
-        resident = "layer"
-    elif one * 3 <= config.filter_buffer_words * 2:
-        resident = "round"
-    else:
-        resident = "pass"
-    if rows == all_rows and columns == all_columns and shape.n == mapping.images:
-        buffers = 2  # a single tile
-    return Tiling(rows, columns, resident, words, slot, buffers)
-
-
-def num_rounds(shape, mapping):
-    """Rounds over the filters (and units) of the layer."""
-    return ceil_div(shape.out_words, mapping.filters) * ceil_div(shape.units, mapping.units)
-
-
 def pass_cycles(shape, mapping, config, rows, columns):
     """Cycles of one pass of patches of rows x columns outputs, by what bounds it: array, filter bus, ifmap bus, drain."""
     pixels = rows * columns
@@ -340,17 +226,15 @@ def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_r
             feeder += cycles[2] * times
             drains += cycles[3] * times
     array += _changes(mapping) * config.num_pes * rounds * turns
-    tiles = ceil_div(len(mapping.y.spans), tiling.rows) * ceil_div(len(mapping.x.spans), tiling.columns) * turns
+    tiles = num_tiles(shape, mapping, tiling)
     if tiling.buffers == 1:  # the array waits for each tile
-        array += tiles * (ceil_div(tiling.tile_words, config.dram_words) + memory.latency + LATENCY)
+        array += tiles * (ceil_div(tiling.boxes * tiling.tile_words, config.dram_words) + memory.latency + LATENCY)
     passes = len(mapping.y.spans) * len(mapping.x.spans) * turns
     instructions = passes * (5 + 2 * len(mapping.chunks)) + _changes(mapping) * turns * (8 + config.num_pes)
     instructions *= rounds * isa.BYTES // config.lanes
-    one = filter_words(shape, mapping, config)
-    visits = {"layer": 1, "round": tiles, "pass": passes}[tiling.resident]
-    reads = one * rounds * visits + rounds * 16 * mapping.filters * mapping.units
+    reads = filters_loaded(shape, mapping, tiling, config) + rounds * 16 * mapping.filters * mapping.units
     if not input_resident:
-        reads += tiles * tiling.tile_words
+        reads += tiles * tiling.boxes * tiling.tile_words
     writes = 0 if output_resident else shape.n * shape.e * shape.f * shape.made_words
     beats = config.dram_words
     row = min(mapping.filters, shape.out_words) * (mapping.units if mapping.filters >= shape.out_words else 1)
@@ -402,7 +286,7 @@ def _follow(shape, mapping, tiling, config, memory, *, input_resident, row):
                         if (shape.h == 1 or j == 0) and high > loaded:
                             bus += ceil_div((high - max(low, loaded)) * line * shape.in_pitch * mapping.images, beats)
                             loaded = high
-                    fresh = tiling.resident == "pass" or i == j == 0
+                    fresh = not tiling.kept or i == j == 0
                     bus += ceil_div(first_filters * fresh, beats)
                     ready = bus
                     bus += ceil_div((one - first_filters) * fresh, beats)
