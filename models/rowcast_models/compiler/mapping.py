@@ -167,11 +167,20 @@ def _candidates(shape, config, *, spare):
                 if key in seen:
                     continue
                 seen.add(key)
+                if shape.pool and not _whole_windows(shape.pool, y, x):
+                    continue
                 mapping = Mapping(*row, *column, y, x, ())
                 groups = mapping.filter_rows * mapping.filter_columns
                 chunks = plan_chunks(shape, config, y.largest, x.largest, groups)
                 if chunks:
                     yield replace(mapping, chunks=chunks)
+
+
+def _whole_windows(pool, y, x):
+    """Whether no window of the pooling lies in two passes."""
+    return all(
+        span.start % size == span.size % size == 0 for axis, size in zip((y, x), pool, strict=True) for span in axis.spans
+    )
 
 
 @lru_cache(maxsize=1 << 14)
@@ -235,7 +244,7 @@ def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_r
     reads = filters_loaded(shape, mapping, tiling, config) + rounds * 16 * mapping.filters * mapping.units
     if not input_resident:
         reads += tiles * tiling.boxes * tiling.tile_words
-    writes = 0 if output_resident else shape.n * shape.e * shape.f * shape.made_words
+    writes = 0 if output_resident else shape.n * shape.results[0] * shape.results[1] * shape.made_words
     beats = config.dram_words
     row = min(mapping.filters, shape.out_words) * (mapping.units if mapping.filters >= shape.out_words else 1)
     if row < shape.out_pitch:  # a burst a pixel: short ones cost more than their beats
@@ -330,7 +339,9 @@ def _ramps(shape, mapping):
             ramped = ramped_axis(length, first, pieces, last, groups) if pieces > 0 else None
             if ramped is None or ramped.largest > axis.largest:
                 continue
-            yield replace(mapping, **{name: ramped})
+            ramp = replace(mapping, **{name: ramped})
+            if not shape.pool or _whole_windows(shape.pool, ramp.y, ramp.x):
+                yield ramp
 
 
 def _together(*cycles):

@@ -10,7 +10,7 @@ from rowcast.isa import IsaError, PostMode, PostSource
 from .. import graph as g
 from ..golden.requantise import encode_params, quantise_multiplier_average
 from .builder import Builder
-from .convolution import ConvJob, Place, PostSettings, convolution_room, convolution_steps
+from .convolution import ConvJob, convolution_steps
 from .flow import Flow, Progress
 from .geometry import ConvShape, ceil_div
 from .layout import (
@@ -27,6 +27,7 @@ from .padding import fold_padding
 from .placement import Placement, Value, nhwc
 from .program import ALIGN, Layer, Program, TensorPlace, pack
 from .resize import ResizeJob, resize_steps
+from .settings import Place, PostSettings
 from .shapes import channel_sum_shape, conv_shape, in_parts
 from .tokens import synchronise
 from .vector import VectorError, VectorJob, lower_vector, vector_steps
@@ -66,16 +67,25 @@ def compile_graph(graph, config, *, memory=None, keep_all=False, progress=None):
         A node that does not fit, or an image too large.
     """
     graph = fold_padding(graph, keep_all=keep_all)
-    excluded = set()
+    excluded, apart = set(), set()
     while True:
-        compiler = _Compiler(graph, config, memory or Memory(), keep_all, progress, excluded)
+        compiler = _Compiler(graph, config, memory or Memory(), keep_all, progress, excluded, apart)
         try:
             return compiler.run()
         except _Spill as spill:  # a resident tensor is in the way: keep it in memory and start over
             excluded.add(spill.name)
+        except _Apart as parted:  # the other way round
+            apart.add(parted.name)
 
 
 class _Spill(Exception):
+    def __init__(self, name):
+        self.name = name
+
+
+class _Apart(Exception):
+    """A convolution finds no mapping together with the pooling of its results."""
+
     def __init__(self, name):
         self.name = name
 
@@ -87,7 +97,7 @@ class _Compiler(Placement):
     begun; `Weaver` decides which goes on.  All others begin when nothing else is at work, and are emitted at once.
     """
 
-    def __init__(self, graph, config, memory, keep_all, progress, excluded):
+    def __init__(self, graph, config, memory, keep_all, progress, excluded, apart):
         super().__init__(graph, config, keep_all=keep_all, excluded=excluded)
         self.memory, self.report = memory, progress
         self.b = Builder(config)
@@ -95,8 +105,32 @@ class _Compiler(Placement):
         self.progress = Progress()
         self.weaver = Weaver(self.b, self.progress, self.retire)
         self.begun = set(graph.inputs)  # tensors whose place is known
+        self.pools = {} if keep_all else self.find_pools(apart)
         self.left = dict(enumerate(graph.nodes))  # nodes that have not begun, by number
+        for number, _ in self.pools.values():
+            del self.left[number]
         self.unlucky = None  # numbers of the tasks that left no room for a node
+
+    def find_pools(self, apart):
+        """{tensor: (number, node)} of poolings that are done in the passes of the convolution that makes their input.
+
+        They spare a large tensor its ways to memory and back, if windows lie side by side and nothing else reads it.
+        """
+        found = {}
+        for number, node in enumerate(self.graph.nodes):
+            if not isinstance(node, g.MaxPool):
+                continue
+            (name,) = node.inputs
+            made_by, (_, e, f, _) = self.graph.producer(name), nhwc(self.graph.tensors[name].shape)
+            layout = nhwc(self.graph.tensors[name].shape)
+            if (
+                isinstance(made_by, g.Conv) and made_by.groups == 1 and name not in apart and name not in self.outside
+                and len(self.graph.consumers(name)) == 1 and not {name, node.output} & set(self.homes)
+                and tuple(node.window) == tuple(node.stride) and not np.any(node.padding)
+                and not (e % node.window[0] or f % node.window[1]) and 2 * self.words(layout) > self.config.act_words
+            ):  # fmt: skip
+                found[name] = number, node
+        return found
 
     # Nodes --------------------------------------------------------------------------------------------------------------
 
@@ -159,6 +193,8 @@ class _Compiler(Placement):
             if not idle:
                 self.unlucky = (number, at_work)
                 return False
+            if node.output in self.pools:
+                raise _Apart(node.output) from error
             spilled = self.largest()
             if spilled is not None:
                 raise _Spill(spilled) from error
@@ -186,7 +222,7 @@ class _Compiler(Placement):
             work = lower(node, layout)
             self.enter(number, node, work)
         self.left.pop(number, None)
-        self.begun.add(node.output)
+        self.begun |= {node.output, self.result(node)}
 
     def other_name(self, node, source, layout):
         """A node whose result is its input under another name."""
@@ -216,18 +252,27 @@ class _Compiler(Placement):
             self.claims[number] = work.claim
         self.weaver.add(Task(number, node, work))
 
+    def result(self, node):
+        """The tensor that a node's work makes: its output, or what is pooled of it."""
+        return self.pools[node.output][1].output if node.output in self.pools else node.output
+
     def retire(self, task):
         """A node's work has been emitted."""
         self.claims.pop(task.number, None)
         self.progress.done.pop(task.node.output, None)
-        value = self.values[task.node.output]
-        if value.place.act is not None and value.place.dram is not None and task.node.output not in self.homes:
+        result = self.result(task.node)
+        self.progress.done.pop(result, None)
+        value = self.values[result]
+        if value.place.act is not None and value.place.dram is not None and result not in self.homes:
             self.b.store(value.place.dram, value.place.act, self.words(value.layout))
         self.held.append(Layer(
             task.node.name, type(task.node).__name__, self.graph.macs(task.node), task.work.mapping, task.work.estimate
         ))  # fmt: skip
         if task.work.array:  # what ended during its time is shown behind it
             self.held.insert(0, self.held.pop())
+        if task.node.output in self.pools:
+            _, pool = self.pools[task.node.output]
+            self.held.append(Layer(pool.name, type(pool).__name__, 0, "in the convolution's passes", 0))
         if self.weaver.array is None:
             for layer in self.held:
                 self.layers.append(layer)
@@ -255,7 +300,7 @@ class _Compiler(Placement):
     def shared_room(self, room, node):
         """(first word, words) that a node of the array gets of a gap: some is left to the vector unit if it has work."""
         start, size = room
-        there, kept = self.begun | {node.output}, 0
+        there, kept = self.begun | {self.result(node)}, 0
         if isinstance(node, LIGHT):
             return start, min(size, self.config.act_words // share(node))
         for other in itertools.islice(self.left.values(), AHEAD):
@@ -318,16 +363,16 @@ class _Compiler(Placement):
         self.progress.names.pop(name, None)
         self.perform(made_by, layout, work)
 
-    def settle(self, node, layout, attempt):
-        """Try the targets; `attempt(place, room)` returns the Work for the first that fits."""
+    def settle(self, name, layout, attempt):
+        """Try the targets of a tensor; `attempt(place, room)` returns the Work for the first that fits."""
         error = None
-        for place, room in self.targets(node, layout):
+        for place, room in self.targets(name, layout):
             try:
                 result = attempt(place, room)
             except (MappingError, VectorError) as failed:
                 error = failed
                 continue
-            self.values[node.output] = Value(layout, place, self.last.get(node.output, -1))
+            self.values[name] = Value(layout, place, self.last.get(name, -1))
             return result
         raise error
 
@@ -384,20 +429,29 @@ class _Compiler(Placement):
     def array(self, node, layout, source, shape, weights, params, post, pad):
         """The array's work for a node: mapping, tiling and lowering, at the first place that fits."""
 
+        _, pool = self.pools.get(node.output, (0, None))
+        output = self.result(node)
+        if pool is not None:
+            self.values[node.output] = Value(layout, Place(), -1)
+            shape, layout = replace(shape, pool=tuple(pool.window)), nhwc(self.graph.tensors[output].shape)
+
         def attempt(place, room):
             placed = replace(shape, pitch=place.pitch)
             given, (mapping, tiling, cost) = self.best_room(placed, room, source, place, node)
-            size = min(given[1], ceil_div(convolution_room(tiling), self.step) * self.step)
+            size = min(given[1], ceil_div(tiling.room, self.step) * self.step)
             pixels, made = (math.prod(layout[:3]) for layout in (source.layout, layout))
             job = ConvJob(
                 placed, mapping, tiling, weights, params, post, pad, source.place, place, (given[0], size),
-                self.flow(node), pixels, made,
+                Flow(self.progress, node.inputs, output), pixels, made, bypass(pool) if pool else None,
             )  # fmt: skip
             claim = (given[0], given[0] + size) if size else None
             steps, light = convolution_steps(self.b, job), isinstance(node, LIGHT)
             return Work(steps, describe(mapping), cost.cycles, claim, array=True, light=light)
 
-        return self.settle(node, layout, attempt)
+        work = self.settle(output, layout, attempt)
+        if pool is not None:
+            self.progress.begin(output)
+        return work
 
     def best_room(self, shape, room, source, place, node):
         """The part of a gap that a node of the array gets, and its mapping, tiling and cost there.
@@ -408,17 +462,17 @@ class _Compiler(Placement):
             It does not fit, or would be much faster if nodes that are at work now had ended.
         """
 
-        vector = self.vector_work(node)
+        vector, output = self.vector_work(node), self.result(node)
 
         def mapping(size):
             return find_mapping(
                 shape, self.config, room=size, memory=self.memory,
                 input_resident=source.place.act is not None, output_resident=place.act is not None,
-                images=not any(isinstance(other, VECTOR + LIGHT) for other in self.graph.consumers(node.output)), vector=vector,
+                images=not any(isinstance(other, VECTOR + LIGHT) for other in self.graph.consumers(output)), vector=vector,
             )  # fmt: skip
 
         claims, self.claims = self.claims, {}
-        taken = [] if place.act is None else [(place.act, place.act + self.words(nhwc(self.graph.tensors[node.output].shape)))]
+        taken = [] if place.act is None else [(place.act, place.act + self.words(nhwc(self.graph.tensors[output].shape)))]
         free = max(size for _, size in self.gaps(taken))
         self.claims = claims
         least = mapping(free)[2].cycles
@@ -435,7 +489,7 @@ class _Compiler(Placement):
 
     def vector_work(self, node):
         """Cycles, roughly, of the vector unit's and the light work that can be done while a node of the array is at work."""
-        made, cycles = {node.output}, 0
+        made, cycles = {self.result(node)}, 0
         for other in itertools.islice(self.left.values(), AHEAD):
             if isinstance(other, VECTOR + LIGHT) and made & set(other.inputs) and all(
                 name in made or name in self.begun for name in other.inputs
@@ -485,7 +539,7 @@ class _Compiler(Placement):
             claim = None if resident else (part[0], sum(part))
             return Work(steps, "vector unit", 0, claim, more.get("params"))
 
-        return self.settle(node, layout, attempt)
+        return self.settle(node.output, layout, attempt)
 
     def flat(self, rows, pixels, words, tensors, room, *, cut=False):
         """(rows, pixels of a row, words of a pixel) of a tensor whose pixels are independent: rows that surely fit.
@@ -528,7 +582,7 @@ class _Compiler(Placement):
             )  # fmt: skip
             return Work(resize_steps(self.b, job), "vector unit", claim=(room[0], sum(room)))
 
-        return self.settle(node, layout, attempt)
+        return self.settle(node.output, layout, attempt)
 
     def lower_pad(self, node, layout):
         source = self.values[node.inputs[0]]
@@ -551,7 +605,7 @@ class _Compiler(Placement):
             job = ResizeJob(inside, node.rows, node.columns, source.place, place, post, room)
             return Work(resize_steps(self.b, job), "vector unit", claim=(room[0], sum(room)))
 
-        return self.settle(node, layout, attempt)
+        return self.settle(node.output, layout, attempt)
 
     def lower_concat(self, node, layout):
         """Copies the parts that were not made in their places, and squeezes out holes between them."""

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from .geometry import ceil_div
 
-__all__ = ["Tiling", "band", "filter_words", "filters_loaded", "num_rounds", "num_tiles", "plan_tilings", "slot_words"]
+__all__ = ["Tiling", "band", "filter_words", "filters_loaded", "num_rounds", "num_tiles", "pass_words", "plan_tilings", "slot_words"]
 
 SLOTS = 4  # passes whose results may wait for the memory bus
 FEW_SLOTS = 2  # at least: one is drained while the other one is stored
@@ -68,13 +68,20 @@ def _tile_words(shape, mapping, rows, columns, config):
     return image * mapping.images + (mapping.images > 1) * mapping.images * config.dram_words
 
 
-def slot_words(shape, mapping, config):
+def pass_words(shape, mapping):
+    """Words of one pass in the buffer, of a layer whose maxima are its results: no row begins at a place of its own."""
+    pixel = min(mapping.filters, shape.out_words) * min(mapping.units, shape.units)
+    return max(s.size for s in mapping.y.spans) * max(s.size for s in mapping.x.spans) * pixel
+
+
+def slot_words(shape, mapping, config, *, output_resident=False):
     """Words of one output slot: the results of one pass."""
-    align = config.dram_words - 1
-    height = max(s.size for s in mapping.y.spans)
-    width = max(s.size for s in mapping.x.spans)
+    align, (down, across) = config.dram_words - 1, shape.pool or (1, 1)
+    height = max(s.size for s in mapping.y.spans) // down
+    width = max(s.size for s in mapping.x.spans) // across
     pixel = min(mapping.filters, shape.out_words) * min(mapping.units, shape.units) + align
-    return (height * (width * pixel + align) + config.dram_words) * mapping.images
+    words = 0 if output_resident else height * (width * pixel + align) + config.dram_words
+    return (words + pass_words(shape, mapping) * bool(shape.pool)) * mapping.images
 
 
 def filter_words(shape, mapping, config):
@@ -155,7 +162,7 @@ def plan_tiling(shape, mapping, config, room, buffers, slots=SLOTS, *, input_res
 
 def _largest(shape, mapping, config, room, buffers, slots, *, input_resident, output_resident):
     """`plan_tiling`, but for what does not stay since nothing comes back to it."""
-    slot = 0 if output_resident else slot_words(shape, mapping, config)
+    slot = slot_words(shape, mapping, config, output_resident=output_resident)
     room -= slots * slot
     if room < 0:
         return None

@@ -11,12 +11,12 @@ import numpy as np
 
 from rowcast.isa import PostSource, Space
 
-from .convolution import Place, set_loops
 from .flow import Flow, Need
 from .geometry import ceil_div, same_place
+from .settings import Place, set_loops
 
 __all__ = [
-    "PIECE", "Part", "VectorError", "VectorJob", "column_cycles", "lower_vector", "one_loop", "parts", "result_loops",
+    "BoxPool", "PIECE", "Part", "VectorError", "VectorJob", "column_cycles", "lower_vector", "one_loop", "parts", "result_loops",
     "vector_steps",
 ]  # fmt: skip
 
@@ -449,6 +449,11 @@ class _Lowering:
         first = job.target.dram + ((box.n * job.e + box.y) * job.f + box.x) * self.pitch
         if self.pixel == self.pitch == job.words:
             self.b.store(first, out, box.columns * job.words, box.rows, job.f * self.pitch, line)
+        elif box.columns < job.f:
+            for row in range(box.rows):
+                self.b.store(
+                    first + row * job.f * self.pitch, out + row * line, job.words, box.columns, self.pitch, self.pixel
+                )
         else:
             self.b.store(first, out, job.words, box.rows * box.columns, self.pitch, self.pixel)
 
@@ -480,3 +485,27 @@ class _Lowering:
             buffer=starts[0][0] + (row - top) * line + (column - left) * self.in_pixel + part.first,
             y=row if padded else 0, x=column if padded else 0, vector=1,
         )  # fmt: skip
+
+
+class BoxPool(_Lowering):
+    """Pooling of boxes that are in the buffer already, wherever they stand: of results of a convolution's passes."""
+
+    def do(self, where, base, line, free):
+        """Pool the box of these results (image, y, x, rows, columns), whose input begins at word `base`, rows `line` words apart.
+
+        Results on their way to memory stand from word `free` on; returns the word after them.
+        """
+        box, done = _Box(*where), 0
+        loaded = [(base, line)], free
+        while done < box.rows * box.columns:
+            piece = self.piece(box, done, ALL)
+            self.execute(box, loaded, piece)
+            done += piece.rows * piece.columns
+        self.store(box, free)
+        out, across = self.out(box, free)
+        return free if self.job.target.act is not None else out + box.rows * across
+
+    def span(self, box):
+        """The box itself; its rows are whole even if the tensor's are longer."""
+        (down, across), (y, x) = self.job.stride, (box.y, box.x)
+        return y * down, (y + box.rows) * down, x * across, (x + box.columns) * across
