@@ -12,7 +12,7 @@ from functools import lru_cache
 from rowcast import isa
 
 from .geometry import ceil_div, cut_axis, plan_chunks, ramped_axis, row_flits, window
-from .tiling import band, filter_words, filters_loaded, num_rounds, num_tiles, plan_tilings
+from .tiling import band, filter_words, filters_loaded, first_words, num_rounds, num_tiles, plan_tilings
 
 __all__ = ["Cost", "Mapping", "MappingError", "Memory", "estimate", "find_mapping"]
 
@@ -26,6 +26,8 @@ MEETING = 4  # exponent: how little what takes half as long as the longest matte
 FOLLOWED = 256  # passes of a layer up to which the estimate follows each of them
 END = 60  # cycles from the last psum to the interrupt, without memory's latency
 SHORT_BURST = 3  # beats' time that the shortest write burst takes
+POOLING = 14  # instructions of the pooling of a pass
+PROGRAM_PRICE = 0.1  # cycles of the array that one of the bus for instructions is worth: passes are rather short than late
 PASS_OVERHEAD = 12  # cycles that a drain loses at its ends
 
 
@@ -80,6 +82,11 @@ class Mapping:
         """Rows of the array that hold results."""
         return self.row_filters * self.row_groups
 
+    @property
+    def columns_used(self):
+        """Columns of the array that hold results."""
+        return self.column_filters * self.column_groups
+
     def groups(self, kind):
         """Groups along one kind."""
         rows = self.row_groups if self.row_kind == kind else 1
@@ -98,7 +105,10 @@ class Mapping:
 
 @dataclass(frozen=True)
 class Cost:
-    """Estimated cycles: of the array's passes, of the memory bus, of start and end; words moved; cycles of feeder and drains."""
+    """Estimated cycles: of the array's passes, of the memory bus, of start and end; words moved; cycles of feeder and drains.
+
+    `program`: cycles of the bus that are the instructions'.
+    """
 
     array: int
     memory: int
@@ -106,6 +116,7 @@ class Cost:
     words: int
     feeder: int = 0
     drains: int = 0
+    program: int = 0
 
     @property
     def cycles(self):
@@ -218,6 +229,10 @@ def pass_cycles(shape, mapping, config, rows, columns):
         flits = height * row_flits(shape, width, chunk.words, noc)
         ifmap += flits * mapping.row_groups * mapping.column_groups + CHUNK_OVERHEAD
     drain = mapping.rows_used * pixels * config.lanes + PASS_OVERHEAD
+    if shape.pool:  # the feeder waits for a drain before it serves the vector unit
+        pooling = mapping.rows_used * mapping.columns_used * pixels // config.vector_words + PASS_OVERHEAD
+        ifmap += drain + pooling
+        drain += pooling
     if len(mapping.chunks) > 1:  # the psum memory's read port is shared
         drain += ceil_div(drain * config.lanes, max(config.lanes, macs // (pixels * len(mapping.chunks))))
     return macs, filters, ifmap, drain
@@ -237,9 +252,11 @@ def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_r
     array += _changes(mapping) * config.num_pes * rounds * turns
     tiles = num_tiles(shape, mapping, tiling)
     if tiling.buffers == 1:  # the array waits for each tile
-        array += tiles * (ceil_div(tiling.boxes * tiling.tile_words, config.dram_words) + memory.latency + LATENCY)
+        array += tiles * (ceil_div(first_words(shape, mapping, tiling), config.dram_words) + memory.latency + LATENCY)
     passes = len(mapping.y.spans) * len(mapping.x.spans) * turns
-    instructions = passes * (5 + 2 * len(mapping.chunks)) + _changes(mapping) * turns * (8 + config.num_pes)
+    rows = ceil_div(shape.results[0], len(mapping.y.spans)) if mapping.filters < shape.out_words else 1
+    each = 5 + 2 * len(mapping.chunks) + (0 if output_resident else rows) + POOLING * bool(shape.pool)
+    instructions = passes * each + _changes(mapping) * turns * (8 + config.num_pes)
     instructions *= rounds * isa.BYTES // config.lanes
     reads = filters_loaded(shape, mapping, tiling, config) + rounds * 16 * mapping.filters * mapping.units
     if not input_resident:
@@ -262,10 +279,12 @@ def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_r
     start = memory.latency + LATENCY + ceil_div(first_tile + first_filters, beats) + fill
     if follow and passes * rounds <= FOLLOWED and tiling.buffers > 1:
         cycles = _follow(shape, mapping, tiling, config, memory, input_resident=input_resident, row=writes)
-        return Cost(cycles, ceil_div(bus, beats), 0, reads + writes, feeder, drains)
+        return Cost(cycles, ceil_div(bus, beats), 0, reads + writes, feeder, drains, ceil_div(instructions, beats))
     last = pass_cycles(shape, mapping, config, mapping.y.spans[-1].patch, mapping.x.spans[-1].patch)
     end = last[3] + memory.latency
-    return Cost(array, ceil_div(bus, beats), start + end, reads + writes, feeder, drains)
+    return Cost(
+        array, ceil_div(bus, beats), start + end, reads + writes, feeder, drains, ceil_div(instructions, beats)
+    )  # fmt: skip
 
 
 def _follow(shape, mapping, tiling, config, memory, *, input_resident, row):
@@ -375,7 +394,8 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
         cost = estimate(shape, mapping, tiling, config, memory, **resident, follow=follow)
         # The feeder and the post-processors also work for the vector unit.
         shared = (cost.feeder + vector, cost.drains + vector) if vector else ()
-        cycles = _together(cost.array, CROWDED * cost.memory, *shared) + cost.edges + memory.price * cost.memory
+        cycles = _together(cost.array, CROWDED * cost.memory, *shared) + cost.edges
+        cycles += memory.price * (cost.memory - cost.program) + PROGRAM_PRICE * cost.program
         return (cycles, cost.words), mapping, tiling, cost
 
     def ranked(choices, follow):

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from .geometry import ceil_div
 
-__all__ = ["Tiling", "band", "filter_words", "filters_loaded", "num_rounds", "num_tiles", "pass_words", "plan_tilings", "slot_words"]
+__all__ = ["Tiling", "band", "filter_words", "filters_loaded", "first_words", "num_rounds", "num_tiles", "pass_words", "plan_tilings", "slot_words"]
 
 SLOTS = 4  # passes whose results may wait for the memory bus
 FEW_SLOTS = 2  # at least: one is drained while the other one is stored
@@ -72,6 +72,14 @@ def pass_words(shape, mapping):
     """Words of one pass in the buffer, of a layer whose maxima are its results: no row begins at a place of its own."""
     pixel = min(mapping.filters, shape.out_words) * min(mapping.units, shape.units)
     return max(s.size for s in mapping.y.spans) * max(s.size for s in mapping.x.spans) * pixel
+
+
+def first_words(shape, mapping, tiling):
+    """Words of a tile that its first pass waits for."""
+    rows, all_rows = _extent(shape, mapping.y, 0, 1), _extent(shape, mapping.y, 0, tiling.rows)
+    if shape.h == 1:
+        rows, all_rows = _extent(shape, mapping.x, 1, 1), _extent(shape, mapping.x, 1, tiling.columns)
+    return ceil_div(tiling.tile_words * rows, max(1, all_rows))
 
 
 def slot_words(shape, mapping, config, *, output_resident=False):
