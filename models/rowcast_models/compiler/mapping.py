@@ -20,14 +20,16 @@ LATENCY = 80  # cycles from a LOAD to its first word in the array, roughly: memo
 PATCHES = 3  # heights of patches tried for each width: so many of the tallest and of the flattest
 CHUNK_OVERHEAD = 12  # cycles from a freed half to the first flit of the next chunk, and from its last flit to the first MAC
 FOLLOWED_BEST = 32  # best mappings whose cost is estimated in full
+FOLLOWED_CHEAP = 16  # and as many of those that move little
 RAMPED = 12  # best mappings that are also tried with smaller first and last passes
+RAMPED_CHEAP = 4
 CROWDED = 1.3  # the memory bus is not a layer's own: what it moves is weighed so much more
 MEETING = 4  # exponent: how little what takes half as long as the longest matters
 FOLLOWED = 256  # passes of a layer up to which the estimate follows each of them
 END = 60  # cycles from the last psum to the interrupt, without memory's latency
 SHORT_BURST = 3  # beats' time that the shortest write burst takes
 POOLING = 14  # instructions of the pooling of a pass
-PROGRAM_PRICE = 0.1  # cycles of the array that one of the bus for instructions is worth: passes are rather short than late
+LOW_PRICE = 0.1  # the price of memory among mappings that are about equally fast, and of instructions
 PASS_OVERHEAD = 12  # cycles that a drain loses at its ends
 
 
@@ -40,12 +42,13 @@ class Memory:
     """The memory that the mapper plans for: words a beat moves are the configuration's; this is what stands behind.
 
     `duplex`: reads and writes each have the whole bandwidth.  `price`: cycles of the array that a cycle of the memory's bus
-    is worth: mappings that move less are taken even if they are a little slower.
+    is worth: mappings that move less are taken even if they are a little slower, by at most the part `slack` of a layer.
     """
 
     latency: int = 30
     duplex: bool = False
-    price: float = 0.1
+    price: float = 2.0
+    slack: float = 0.02
 
 
 @dataclass(frozen=True)
@@ -394,21 +397,32 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
         cost = estimate(shape, mapping, tiling, config, memory, **resident, follow=follow)
         # The feeder and the post-processors also work for the vector unit.
         shared = (cost.feeder + vector, cost.drains + vector) if vector else ()
-        cycles = _together(cost.array, CROWDED * cost.memory, *shared) + cost.edges
-        cycles += memory.price * (cost.memory - cost.program) + PROGRAM_PRICE * cost.program
+        cycles = _together(cost.array, CROWDED * cost.memory, *shared) + cost.edges + LOW_PRICE * cost.memory
         return (cycles, cost.words), mapping, tiling, cost
 
     def ranked(choices, follow):
         return sorted((price(*choice, follow) for choice in choices), key=lambda entry: entry[0])
+
+    def cheapest(entries):
+        """Those that are not too slow, what moves little first."""
+        most = entries[0][0][0] * (1 + memory.slack) if entries else 0
+        kept = [entry for entry in entries if entry[0][0] <= most]
+        return sorted(kept, key=lambda e: (e[0][0] + (memory.price - LOW_PRICE) * (e[3].memory - e[3].program), e[0]))
 
     def tiled(mappings):
         return [(mapping, tiling) for mapping in mappings for tiling in plan_tilings(shape, mapping, config, room, **resident)]
 
     mappings = [mapping for mapping in candidates(shape, config) if images or mapping.images == 1]
     fits = bool(mappings)
-    found = ranked([entry[1:3] for entry in ranked(tiled(mappings), False)[:FOLLOWED_BEST]], True)
-    found += ranked(tiled([ramped for _, mapping, *_ in found[:RAMPED] for ramped in _ramps(shape, mapping)]), True)
-    best = min(found, key=lambda entry: entry[0], default=None)
+    every = ranked(tiled(mappings), False)
+    chosen = [entry[1:3] for entry in every[:FOLLOWED_BEST] + cheapest(every)[:FOLLOWED_CHEAP]]
+    found = ranked(dict.fromkeys(chosen), True)
+    ramping = dict.fromkeys(entry[1] for entry in found[:RAMPED] + cheapest(found)[:RAMPED_CHEAP])
+    found = sorted(
+        found + ranked(tiled([ramped for mapping in ramping for ramped in _ramps(shape, mapping)]), True),
+        key=lambda entry: entry[0],
+    )
+    best = next(iter(cheapest(found)), None)
     if best is None:
         what = (
             f"the ifmap window and results of one pass do not fit {room} words of activation memory (act_words)"
