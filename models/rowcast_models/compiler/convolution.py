@@ -11,9 +11,9 @@ from .flow import Flow, Need
 from .geometry import ceil_div, packed, row_flits, same_place, window
 from .settings import Place, PostSettings, set_loops
 from .tiling import band, filter_words, pass_words
-from .vector import BoxPool, VectorJob
+from .vector import BoxWork, VectorJob
 
-__all__ = ["ConvJob", "convolution_steps"]
+__all__ = ["ConvJob", "ConvLowering", "convolution_steps"]
 
 
 @dataclass
@@ -44,13 +44,15 @@ class ConvJob:
 
 def convolution_steps(builder, job):
     """The operations of the layer, as a generator: it yields the Need of the next pass, and appends it when resumed."""
-    return _Lowering(builder, job).steps()
+    return ConvLowering(builder, job).steps()
 
 
 HANDOVER = 80  # cycles that the units need to change over to other work and back
 
 
-class _Lowering:
+class ConvLowering:
+    """The passes of one ConvJob."""
+
     def __init__(self, builder, job):
         self.b, self.job = builder, job
         self.config, self.shape, self.map = builder.config, job.shape, job.mapping
@@ -86,18 +88,24 @@ class _Lowering:
             for k in range(0, len(xs), columns)
         ]
 
+    def tile_list(self):
+        """The tiles in order."""
+        boxes, many = self.boxes(), self.job.tiling.boxes
+        return [Tile(self, self.tiles[i // many % 2], boxes[i : i + many]) for i in range(0, len(boxes), many)]
+
+    def visits(self, tile=None):
+        """(first unit, first filter group, box, y, x) of every pass of a tile, or of the only one."""
+        places = (tile or self.tile_list()[0]).visits()
+        return [(u0, m0, *where) for u0, m0 in self.rounds() for where in places]
+
     def steps(self):
         """All passes, with the input of the next tile loaded while this one is at work."""
-        boxes, many = self.boxes(), self.job.tiling.boxes
-        tiles = [
-            Tile(self, self.tiles[i // many % 2], boxes[i : i + many]) for i in range(0, len(boxes), many)
-        ]
-        rounds = list(self.rounds())
+        tiles, rounds = self.tile_list(), list(self.rounds())
         if self.job.tiling.whole:
             self.b.filter_ring.reserve(filter_words(self.shape, self.map, self.config) * len(rounds))
         spent = 0
         for i, tile in enumerate(tiles):
-            visits = [(u0, m0, *where) for u0, m0 in rounds for where in tile.visits()]
+            visits = self.visits(tile)
             following = tiles[i + 1] if i + 1 < len(tiles) and self.job.tiling.buffers == 2 else None
             spread = max(1, len(visits) // 2)
             for at, (u0, m0, box, y, x) in enumerate(visits):
@@ -423,14 +431,14 @@ class _Lowering:
         free = base + pass_words(shape, m) * m.images
         for i in range(m.images):
             where = box.n + i, y.start // down, x.start // across, y.size // down, x.size // across
-            free = self.pools[first, words].do(where, base + i * image, line, free)
+            free = self.pools[first, words].do(where, [(base + i * image, line)], free)
         self.job.flow.made(made)
 
     def pooling(self, first, words):
         """The vector unit's part for these words of the results."""
         shape, target = self.shape, self.job.target
         place = Place(*(None if at is None else at + first for at in (target.act, target.dram)), shape.out_pitch)
-        return BoxPool(self.b, VectorJob(
+        return BoxWork(self.b, VectorJob(
             PostSource.MAX, (Place(act=0),), place, shape.n, shape.e, shape.f, words, *shape.results, self.job.maxima,
             (0, 1 << 24), window=shape.pool, stride=shape.pool,
         ))  # fmt: skip

@@ -16,11 +16,15 @@ class Need:
     pixels : of each input, from its first, that the next step reads.
     spent : estimated cycles of the step that was just emitted.
     pause : the next step reads what this one loads: better later than at once.
+    light : the next step is a short pass of the array, of a task that is the vector unit's otherwise.
+    when : function: whether the next step finds what else it needs; None if there is nothing else.
     """
 
     pixels: tuple
     spent: int = 0
     pause: bool = False
+    light: bool = False
+    when: object = None
 
 
 class Progress:

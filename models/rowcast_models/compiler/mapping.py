@@ -398,6 +398,11 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
         # The feeder and the post-processors also work for the vector unit.
         shared = (cost.feeder + vector, cost.drains + vector) if vector else ()
         cycles = _together(cost.array, CROWDED * cost.memory, *shared) + cost.edges + LOW_PRICE * cost.memory
+        if vector:  # what is complete only at the end of a tile is work for afterwards
+            parts = num_tiles(shape, mapping, tiling)
+            if num_rounds(shape, mapping) == 1:
+                parts = len(mapping.y.spans) * len(mapping.x.spans) * (shape.n // mapping.images)
+            cycles += vector // parts
         return (cycles, cost.words), mapping, tiling, cost
 
     def ranked(choices, follow):

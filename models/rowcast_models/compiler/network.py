@@ -10,6 +10,7 @@ from rowcast.isa import IsaError, PostMode, PostSource
 from .. import graph as g
 from ..golden.requantise import encode_params, quantise_multiplier_average
 from .builder import Builder
+from .chain import ChainJob, chain_box, chain_steps
 from .convolution import ConvJob, convolution_steps
 from .flow import Flow, Progress
 from .geometry import ConvShape, ceil_div
@@ -41,6 +42,7 @@ MAX_WINDOW = 1 << 14  # pixels of which the vector unit makes exact sums
 BYPASS = PostSettings(PostMode.BYPASS, 0, -128, 127)  # bytes as they are
 AHEAD = 12  # nodes: how far behind the first one that has to wait others may begin
 WORD_CYCLES = 3  # of a word of a table, a sum or an addition, with its share of the memory bus
+CHAIN = 5  # part of the activation memory that a normalisation over channels gets: so many make the whole
 WORSE = 1.06  # a node of the array rather waits for others to end than take so much longer
 ARRAY = (g.ChannelSum, g.Conv, g.FullyConnected)
 LIGHT = (g.ChannelSum,)
@@ -105,19 +107,19 @@ class _Compiler(Placement):
         self.progress = Progress()
         self.weaver = Weaver(self.b, self.progress, self.retire)
         self.begun = set(graph.inputs)  # tensors whose place is known
-        self.pools = {} if keep_all else self.find_pools(apart)
-        self.left = dict(enumerate(graph.nodes))  # nodes that have not begun, by number
-        for number, _ in self.pools.values():
-            del self.left[number]
+        self.joined = {} if keep_all else {**self.find_pools(apart), **self.find_chains(apart)}
+        inside = {node.name for nodes in self.joined.values() for node in nodes}
+        # Nodes that have not begun, by number.
+        self.left = {number: node for number, node in enumerate(graph.nodes) if node.name not in inside}
         self.unlucky = None  # numbers of the tasks that left no room for a node
 
     def find_pools(self, apart):
-        """{tensor: (number, node)} of poolings that are done in the passes of the convolution that makes their input.
+        """{tensor: [node]} of poolings that are done in the passes of the convolution that makes their input.
 
         They spare a large tensor its ways to memory and back, if windows lie side by side and nothing else reads it.
         """
         found = {}
-        for number, node in enumerate(self.graph.nodes):
+        for node in self.graph.nodes:
             if not isinstance(node, g.MaxPool):
                 continue
             (name,) = node.inputs
@@ -129,7 +131,26 @@ class _Compiler(Placement):
                 and tuple(node.window) == tuple(node.stride) and not np.any(node.padding)
                 and not (e % node.window[0] or f % node.window[1]) and 2 * self.words(layout) > self.config.act_words
             ):  # fmt: skip
-                found[name] = number, node
+                found[name] = [node]
+        return found
+
+    def find_chains(self, apart):
+        """{squares: [sums, product]} of normalisations over channels whose parts are done together, box by box."""
+        found = {}
+        for sums in self.graph.nodes:
+            if not isinstance(sums, g.ChannelSum) or nhwc(self.graph.tensors[sums.output].shape)[3] % self.config.lanes:
+                continue
+            squares, users = self.graph.producer(sums.inputs[0]), self.graph.consumers(sums.output)
+            if not isinstance(squares, g.Table) or len(users) != 1 or len(self.graph.consumers(squares.output)) != 1:
+                continue
+            (product,), names = users, {squares.output, sums.output}
+            if (
+                isinstance(product, g.Elementwise) and product.kind == "mul"
+                and set(product.inputs) == {*squares.inputs, sums.output} and squares.output not in apart
+                and not names & self.outside and not {*names, product.output} & set(self.homes)
+                and not isinstance(self.graph.producer(squares.inputs[0]), g.Reshape)
+            ):  # fmt: skip
+                found[squares.output] = [sums, product]
         return found
 
     # Nodes --------------------------------------------------------------------------------------------------------------
@@ -193,7 +214,7 @@ class _Compiler(Placement):
             if not idle:
                 self.unlucky = (number, at_work)
                 return False
-            if node.output in self.pools:
+            if node.output in self.joined:
                 raise _Apart(node.output) from error
             spilled = self.largest()
             if spilled is not None:
@@ -222,7 +243,7 @@ class _Compiler(Placement):
             work = lower(node, layout)
             self.enter(number, node, work)
         self.left.pop(number, None)
-        self.begun |= {node.output, self.result(node)}
+        self.begun |= {node.output, *(other.output for other in self.joined.get(node.output, ()))}
 
     def other_name(self, node, source, layout):
         """A node whose result is its input under another name."""
@@ -253,8 +274,8 @@ class _Compiler(Placement):
         self.weaver.add(Task(number, node, work))
 
     def result(self, node):
-        """The tensor that a node's work makes: its output, or what is pooled of it."""
-        return self.pools[node.output][1].output if node.output in self.pools else node.output
+        """The tensor that a node's work makes: its output, or that of the last node which is done with it."""
+        return self.joined[node.output][-1].output if node.output in self.joined else node.output
 
     def retire(self, task):
         """A node's work has been emitted."""
@@ -270,9 +291,8 @@ class _Compiler(Placement):
         ))  # fmt: skip
         if task.work.array:  # what ended during its time is shown behind it
             self.held.insert(0, self.held.pop())
-        if task.node.output in self.pools:
-            _, pool = self.pools[task.node.output]
-            self.held.append(Layer(pool.name, type(pool).__name__, 0, "in the convolution's passes", 0))
+        for node in self.joined.get(task.node.output, ()):
+            self.held.append(Layer(node.name, type(node).__name__, self.graph.macs(node), f"with {task.node.name}", 0))
         if self.weaver.array is None:
             for layer in self.held:
                 self.layers.append(layer)
@@ -305,8 +325,8 @@ class _Compiler(Placement):
             return start, min(size, self.config.act_words // share(node))
         for other in itertools.islice(self.left.values(), AHEAD):
             if isinstance(other, VECTOR + LIGHT) and other is not node and all(name in there for name in other.inputs):
-                there.add(other.output)
-                kept += self.config.act_words // share(other)
+                there.add(self.result(other))
+                kept += self.config.act_words // (CHAIN if other.output in self.joined else share(other))
         return start, size - min(kept, size // 2)
 
     def constant(self, node):
@@ -394,11 +414,16 @@ class _Compiler(Placement):
                 bias=np.zeros(channels, np.int64), post=node.post,
             )  # fmt: skip
             return self.lower_conv(dense, layout)
-        shape, weights = channel_sum_shape(node.before, node.after, source.layout, lanes)
+        shape, weights, params, zero_point = self.channel_sum(node, source.layout)
+        return self.array(node, layout, source, shape, weights, params, self.through_home(node, settings(node.post)), zero_point)
+
+    def channel_sum(self, node, layout):
+        """(ConvShape, weights, parameters, zero point) of sums over neighbouring channels of such a tensor."""
+        shape, weights = channel_sum_shape(node.before, node.after, layout, self.config.lanes)
         zero_point, post = self.graph.tensors[node.inputs[0]].zero_point, node.post
         sums = weights.astype(np.int64).sum((0, 1, 3, 4, 5))
         params = encode_params(-zero_point * sums, post.multiplier, post.shift, post.post_mode)[None]
-        return self.array(node, layout, source, shape, weights, params, self.through_home(node, settings(post)), zero_point)
+        return shape, weights, params, zero_point
 
     def lower_fullyconnected(self, node, layout):
         source, lanes = self.values[node.inputs[0]], self.config.lanes
@@ -429,7 +454,7 @@ class _Compiler(Placement):
     def array(self, node, layout, source, shape, weights, params, post, pad):
         """The array's work for a node: mapping, tiling and lowering, at the first place that fits."""
 
-        _, pool = self.pools.get(node.output, (0, None))
+        pool = next(iter(self.joined.get(node.output, ())), None)
         output = self.result(node)
         if pool is not None:
             self.values[node.output] = Value(layout, Place(), -1)
@@ -494,10 +519,10 @@ class _Compiler(Placement):
             if isinstance(other, VECTOR + LIGHT) and made & set(other.inputs) and all(
                 name in made or name in self.begun for name in other.inputs
             ):  # fmt: skip
-                made.add(other.output)
+                made.add(self.result(other))
                 words = self.words(nhwc(self.graph.tensors[other.output].shape))
                 reads = math.prod(other.window) if isinstance(other, g.MaxPool | g.AveragePool) else WORD_CYCLES
-                cycles += words * reads // self.config.vector_words
+                cycles += words * reads * (1 + len(self.joined.get(other.output, ()))) // self.config.vector_words
         return cycles
 
     def through_home(self, node, post):
@@ -678,18 +703,49 @@ class _Compiler(Placement):
         if node.kind == "max":
             return self.vector(node, layout, PostSource.MAX, node.inputs, bypass(node))
         source = {"add": PostSource.ADD, "mul": PostSource.MUL}[node.kind]
+        post, more = self.operands(node)
+        return self.vector(node, layout, source, node.inputs, post, **more)
+
+    def operands(self, node):
+        """PostSettings, and the parameters and tables of an addition or a product."""
         post, lanes = node.post, self.config.lanes
         if node.kind == "mul" and any(np.any(table != table.astype(np.int16)) for table in (node.table_a, node.table_b)):
             raise CompileError(f"node {node.name!r}: factors must fit 16 bits: make table_a and table_b smaller")
         one = encode_params(0, post.multiplier, post.shift, post.post_mode)
-        return self.vector(
-            node, layout, source, node.inputs, settings(post), params=np.repeat(one, lanes, 0),
-            tables=(node.table_a, node.table_b),
-        )  # fmt: skip
+        return settings(post), {"params": np.repeat(one, lanes, 0), "tables": (node.table_a, node.table_b)}
 
     def lower_table(self, node, layout):
+        if node.output in self.joined:
+            return self.chain(node, *self.joined[node.output], layout)
         post = replace(BYPASS, table=np.asarray(node.table))
         return self.vector(node, layout, PostSource.MAX, node.inputs, post)
+
+    def chain(self, squares, sums, product, layout):
+        """A normalisation over channels, box by box."""
+        config, source, lanes = self.config, self.values[squares.inputs[0]], self.config.lanes
+        pixels, words = math.prod(layout[:3]), layout[3] // lanes
+        for node in (squares, sums):
+            self.values[node.output] = Value(layout, Place(), -1)
+
+        def attempt(place, room):
+            room = room[0], min(room[1], config.act_words // CHAIN)
+            box = chain_box(config, pixels, words, room[1])
+            shape, weights, params, pad = self.channel_sum(sums, (1, 1, box, layout[3]))
+            mapping, tiling, _ = find_mapping(
+                shape, config, room=0, memory=self.memory, input_resident=True, output_resident=True, images=False
+            )
+            post, more = self.operands(product)
+            job = ChainJob(
+                source.place, place, pixels, words, box, replace(BYPASS, table=np.asarray(squares.table)),
+                ConvJob(shape, mapping, tiling, weights, params, settings(sums.post), pad, Place(), Place(), (0, 0)),
+                post, more["params"], more["tables"], product.inputs[0] == sums.output, room,
+                Flow(self.progress, squares.inputs, product.output),
+            )  # fmt: skip
+            return Work(chain_steps(self.b, job), "vector unit and array", 0, (room[0], sum(room)), more["params"])
+
+        work = self.settle(product.output, layout, attempt)
+        self.progress.begin(product.output)
+        return work
 
     # End ----------------------------------------------------------------------------------------------------------------
 

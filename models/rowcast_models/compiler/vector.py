@@ -16,7 +16,7 @@ from .geometry import ceil_div, same_place
 from .settings import Place, set_loops
 
 __all__ = [
-    "BoxPool", "PIECE", "Part", "VectorError", "VectorJob", "column_cycles", "lower_vector", "one_loop", "parts", "result_loops",
+    "BoxWork", "PIECE", "Part", "VectorError", "VectorJob", "column_cycles", "lower_vector", "one_loop", "parts", "result_loops",
     "vector_steps",
 ]  # fmt: skip
 
@@ -487,25 +487,34 @@ class _Lowering:
         )  # fmt: skip
 
 
-class BoxPool(_Lowering):
-    """Pooling of boxes that are in the buffer already, wherever they stand: of results of a convolution's passes."""
+class BoxWork(_Lowering):
+    """Work on boxes that are in the buffer already, wherever they stand: results of a convolution's passes, or of other work."""
 
-    def do(self, where, base, line, free):
-        """Pool the box of these results (image, y, x, rows, columns), whose input begins at word `base`, rows `line` words apart.
+    def work(self, where, starts, free):
+        """The operations of the box of these results (image, y, x, rows, columns), as a generator of cycles spent before each piece.
 
-        Results on their way to memory stand from word `free` on; returns the word after them.
+        `starts`: first word of each input of the box, and words from row to row.  Results on their way to memory stand from word
+        `free` on.  It is sent the cycles that the next piece may take (None: all), and returns those of the last one.
         """
-        box, done = _Box(*where), 0
-        loaded = [(base, line)], free
+        box, done, spent = _Box(*where), 0, 0
         while done < box.rows * box.columns:
-            piece = self.piece(box, done, ALL)
-            self.execute(box, loaded, piece)
+            cycles = yield spent
+            piece = self.piece(box, done, ALL if cycles is None else cycles)
+            spent = self.execute(box, (starts, free), piece)
             done += piece.rows * piece.columns
+        return spent
+
+    def do(self, where, starts, free):
+        """All of a box at once, and its STOREs; returns the word after the results that are on their way to memory."""
+        for _ in self.work(where, starts, free):
+            pass
+        box = _Box(*where)
         self.store(box, free)
-        out, across = self.out(box, free)
-        return free if self.job.target.act is not None else out + box.rows * across
+        out, line = self.out(box, free)
+        return free if self.job.target.act is not None else out + box.rows * line
 
     def span(self, box):
-        """The box itself; its rows are whole even if the tensor's are longer."""
-        (down, across), (y, x) = self.job.stride, (box.y, box.x)
-        return y * down, (y + box.rows) * down, x * across, (x + box.columns) * across
+        """The input of the box itself; its rows are whole even if the tensor's are longer."""
+        (down, across), (height, width) = self.job.stride, self.job.window
+        y, x = box.y * down, box.x * across
+        return y, y + (box.rows - 1) * down + height, x, x + (box.columns - 1) * across + width
