@@ -17,7 +17,7 @@ from .vector import BoxWork, VectorError, VectorJob
 
 __all__ = ["ChainJob", "chain_box", "chain_steps"]
 
-BUFFERS = 4  # of a box: two of the input, the squares and then the results, the sums
+BUFFERS = 5  # of a box: two of the input, two of the squares and then the results, one of the sums
 
 
 @dataclass
@@ -92,11 +92,14 @@ class _Chain:
         self.b, self.job, self.beat = builder, job, builder.config.dram_words
         step = ceil_div(job.box * job.words, self.beat) * self.beat + self.beat
         base = ceil_div(job.room[0], self.beat) * self.beat
-        self.inputs, (self.made, self.summed) = [base, base + step], [base + 2 * step, base + 3 * step]
+        self.inputs, self.made = [base, base + step], [base + 2 * step, base + 3 * step]
+        self.summed = base + 4 * step
+        self.firsts = [*range(0, job.pixels - job.box, job.box), job.pixels - job.box]
         self.passes = _Passes()
-        self.sums = ConvLowering(builder, replace(
-            job.sums, source=Place(act=self.made), target=Place(act=self.summed), flow=self.passes
-        ))  # fmt: skip
+        sums = replace(job.sums, target=Place(act=self.summed), flow=self.passes)
+        self.sums = ConvLowering(builder, sums)
+        self.boxes = [ConvLowering(builder, replace(sums, source=Place(act=made))).visits() for made in self.made]
+        self.squares = [self.lowering(PostSource.MAX, made, 1, job.squares) for made in self.made]
 
     def lowering(self, source, target, inputs, post, **more):
         """A VectorJob of a box as it lies in the buffer."""
@@ -106,30 +109,40 @@ class _Chain:
         ))  # fmt: skip
 
     def steps(self):
-        job = self.job
-        firsts = [*range(0, job.pixels - job.box, job.box), job.pixels - job.box]
-        line, spent, loaded = job.box * job.words, 0, None
-        squares = self.lowering(PostSource.MAX, self.made, 1, job.squares)
-        for number, first in enumerate(firsts):
-            need = (first + job.box,)
-            if loaded is None:
-                yield Need(need, spent)
-                loaded, spent = self.load(number, first), 0
-                if job.source.act is None:
-                    yield Need(need, pause=True)
-            source, loaded = loaded, None
-            spent = yield from self.vector(squares, [(source, line)], need, spent)
-            if number + 1 < len(firsts) and job.flow.ready() >= firsts[number + 1] + job.box:
-                loaded = self.load(number + 1, firsts[number + 1])
-            spent = yield from self.sum_up(need, spent)
-            operands = [(source, line), (self.summed, line)]
-            product = self.lowering(
-                PostSource.MUL, self.target(first), 2, job.product, params=job.params, tables=job.tables
-            )  # fmt: skip
-            spent = yield from self.vector(product, operands[:: -1 if job.swapped else 1], need, spent, self.passes.over)
-            if job.target.act is None:
-                self.b.store(job.target.dram + first * job.words, self.target(first), line)
-            job.flow.made(first + job.box)
+        line, spent, starts = self.job.box * self.job.words, 0, {}
+        for number in range(len(self.firsts)):
+            need = (self.firsts[number] + self.job.box,)
+            if number not in starts:  # what follows was not there in time
+                spent = yield from self.begin(number, starts, spent)
+            spent = yield from self.sum_up(number, need, spent)
+            if number + 1 < len(self.firsts) and self.job.flow.ready() >= self.firsts[number + 1] + self.job.box:
+                spent = yield from self.begin(number + 1, starts, spent)  # while the array is at work
+            spent = yield from self.multiply(number, (starts.pop(number), line), need, spent)
+
+    def begin(self, number, starts, spent):
+        """The input and the squares of a box."""
+        first, job = self.firsts[number], self.job
+        need, line = (first + job.box,), job.box * job.words
+        yield Need(need, spent)
+        starts[number] = self.load(number, first)
+        if job.source.act is None:
+            yield Need(need, pause=True)
+        return (yield from self.vector(self.squares[number % 2], [(starts[number], line)], need, 0))
+
+    def multiply(self, number, source, need, spent):
+        """The results of a box whose sums are on their way."""
+        job, first, made = self.job, self.firsts[number], self.made[number % 2]
+        kept = job.target.act is not None
+        # Either where they stay, or in place of the squares, at their place in a beat.
+        at = first * job.words + (job.target.act if kept else job.target.dram)
+        out = at if kept else made + (at - made) % self.beat
+        operands = [source, (self.summed, source[1])]
+        product = self.lowering(PostSource.MUL, out, 2, job.product, params=job.params, tables=job.tables)
+        spent = yield from self.vector(product, operands[:: -1 if job.swapped else 1], need, spent, self.passes.over)
+        if not kept:
+            self.b.store(at, out, job.box * job.words)
+        job.flow.made(first + job.box)
+        return spent
 
     def load(self, number, first):
         """Where a box of the input stands, loaded if it has to be."""
@@ -140,13 +153,6 @@ class _Chain:
         start += (memory - start) % self.beat
         self.b.load(Space.ACT, memory, start, job.box * job.words)
         return start
-
-    def target(self, first):
-        """Where the results of a box stand: in place of its squares, if not at once where they stay."""
-        job = self.job
-        if job.target.act is not None:
-            return job.target.act + first * job.words
-        return self.made + (job.target.dram + first * job.words - self.made) % self.beat
 
     def vector(self, lowering, starts, need, spent, when=None):
         """The vector unit's work for a box, piece by piece; returns the cycles of the last one."""
@@ -159,12 +165,12 @@ class _Chain:
                 return end.value
             cycles = yield Need(need, spent, when=when)
 
-    def sum_up(self, need, spent):
+    def sum_up(self, number, need, spent):
         """The array's passes for a box; returns the cycles of the last one."""
-        visits = self.sums.visits()
+        visits = self.boxes[number % 2]
         self.passes.left = len(visits)
         for u0, m0, box, y, x in visits:
-            yield Need(need, spent, light=True, when=None)
+            yield Need(need, spent, light=True)
             self.sums.keep(u0, m0)
             spent = self.sums.one_pass(box, u0, m0, y, x, [], 1)
         return spent
