@@ -12,7 +12,7 @@ from functools import lru_cache
 from rowcast import isa
 
 from .geometry import ceil_div, cut_axis, plan_chunks, ramped_axis, row_flits, window
-from .tiling import band, filter_words, filters_loaded, first_words, num_rounds, num_tiles, plan_tilings
+from .tiling import band, filter_words, filters_loaded, first_words, num_passes, num_rounds, num_tiles, plan_tilings
 
 __all__ = ["Cost", "Mapping", "MappingError", "Memory", "estimate", "find_mapping"]
 
@@ -372,14 +372,15 @@ def _together(*cycles):
 
 
 @lru_cache(maxsize=1 << 12)
-def find_mapping(shape, config, *, room, memory=None, input_resident=False, output_resident=False, images=True, vector=0):
+def find_mapping(shape, config, *, room, memory=None, input_resident=False, output_resident=False, vector=0, late=0, few=False):
     """The cheapest mapping and tiling of a convolution.
 
     Parameters
     ----------
     room : words of activation memory that the layer may use beside resident tensors.
-    images : whether PEs may work on several images at a time: then none is complete long before the others.
     vector : cycles of the vector unit's work that could be done at the same time.
+    few : as few passes as possible: they stand alone between those of others.
+    late : cycles until the input is complete: PEs that work on several images wait for it.
 
     Returns
     -------
@@ -400,9 +401,14 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
         cycles = _together(cost.array, CROWDED * cost.memory, *shared) + cost.edges + LOW_PRICE * cost.memory
         if vector:  # what is complete only at the end of a tile is work for afterwards
             parts = num_tiles(shape, mapping, tiling)
-            if num_rounds(shape, mapping) == 1:
-                parts = len(mapping.y.spans) * len(mapping.x.spans) * (shape.n // mapping.images)
+            turns = shape.n // mapping.images
+            if mapping.images > 1:  # none is complete long before the others
+                parts = turns
+            elif num_rounds(shape, mapping) == 1:
+                parts = len(mapping.y.spans) * len(mapping.x.spans) * turns
             cycles += vector // parts
+        if mapping.images > 1:
+            cycles += late
         return (cycles, cost.words), mapping, tiling, cost
 
     def ranked(choices, follow):
@@ -417,16 +423,17 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
     def tiled(mappings):
         return [(mapping, tiling) for mapping in mappings for tiling in plan_tilings(shape, mapping, config, room, **resident)]
 
-    mappings = [mapping for mapping in candidates(shape, config) if images or mapping.images == 1]
+    mappings = list(candidates(shape, config))
+    if few and mappings:
+        least = min(num_passes(shape, mapping) for mapping in mappings)
+        mappings = [mapping for mapping in mappings if num_passes(shape, mapping) == least]
     fits = bool(mappings)
     every = ranked(tiled(mappings), False)
     chosen = [entry[1:3] for entry in every[:FOLLOWED_BEST] + cheapest(every)[:FOLLOWED_CHEAP]]
     found = ranked(dict.fromkeys(chosen), True)
     ramping = dict.fromkeys(entry[1] for entry in found[:RAMPED] + cheapest(found)[:RAMPED_CHEAP])
-    found = sorted(
-        found + ranked(tiled([ramped for mapping in ramping for ramped in _ramps(shape, mapping)]), True),
-        key=lambda entry: entry[0],
-    )
+    ramps = [ramped for mapping in ramping for ramped in _ramps(shape, mapping)]
+    found = sorted(found + ranked(tiled([] if few else ramps), True), key=lambda entry: entry[0])
     best = next(iter(cheapest(found)), None)
     if best is None:
         what = (

@@ -487,13 +487,13 @@ class _Compiler(Placement):
             It does not fit, or would be much faster if nodes that are at work now had ended.
         """
 
-        vector, output = self.vector_work(node), self.result(node)
+        vector, output, late = self.vector_work(node), self.result(node), self.still_at_work(node)
 
         def mapping(size):
             return find_mapping(
                 shape, self.config, room=size, memory=self.memory,
                 input_resident=source.place.act is not None, output_resident=place.act is not None,
-                images=not any(isinstance(other, VECTOR + LIGHT) for other in self.graph.consumers(output)), vector=vector,
+                vector=vector, late=late,
             )  # fmt: skip
 
         claims, self.claims = self.claims, {}
@@ -511,6 +511,18 @@ class _Compiler(Placement):
         if found[2].cycles > WORSE * least and claims:
             raise MappingError("other nodes take the room that it needs to be fast")
         return given, found
+
+    def still_at_work(self, node):
+        """Cycles, roughly, until the vector unit has made all of a node's input."""
+        cycles = 0
+        for task in self.weaver.vectors:
+            name = self.result(task.node)
+            if name in self.progress.done:
+                n, h, w, _ = layout = nhwc(self.graph.tensors[name].shape)
+                rest = 1 - self.progress.of(name) / (n * h * w)
+                reads = math.prod(task.node.window) if isinstance(task.node, g.MaxPool | g.AveragePool) else WORD_CYCLES
+                cycles += int(self.words(layout) * reads * rest) // self.config.vector_words
+        return cycles if node.inputs[0] in self.progress.done else 0
 
     def vector_work(self, node):
         """Cycles, roughly, of the vector unit's and the light work that can be done while a node of the array is at work."""
@@ -732,7 +744,7 @@ class _Compiler(Placement):
             box = chain_box(config, pixels, words, room[1])
             shape, weights, params, pad = self.channel_sum(sums, (1, 1, box, layout[3]))
             mapping, tiling, _ = find_mapping(
-                shape, config, room=0, memory=self.memory, input_resident=True, output_resident=True, images=False
+                shape, config, room=0, memory=self.memory, input_resident=True, output_resident=True, few=True
             )
             post, more = self.operands(product)
             job = ChainJob(

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from .geometry import ceil_div
 
-__all__ = ["Tiling", "band", "filter_words", "filters_loaded", "first_words", "num_rounds", "num_tiles", "pass_words", "plan_tilings", "slot_words"]
+__all__ = ["Tiling", "band", "filter_words", "filters_loaded", "first_words", "num_passes", "num_rounds", "num_tiles", "pass_words", "plan_tilings", "slot_words"]
 
 SLOTS = 4  # passes whose results may wait for the memory bus
 FEW_SLOTS = 2  # at least: one is drained while the other one is stored
@@ -132,6 +132,11 @@ def filters_loaded(shape, mapping, tiling, config):
 def num_rounds(shape, mapping):
     """Rounds over the filters (and units) of the layer."""
     return ceil_div(shape.out_words, mapping.filters) * ceil_div(shape.units, mapping.units)
+
+
+def num_passes(shape, mapping):
+    """Passes of the whole batch."""
+    return num_rounds(shape, mapping) * len(mapping.y.spans) * len(mapping.x.spans) * (shape.n // mapping.images)
 
 
 def num_boxes(shape, mapping, tiling):
