@@ -408,7 +408,7 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
                 parts = len(mapping.y.spans) * len(mapping.x.spans) * turns
             cycles += vector // parts
         if mapping.images > 1:
-            cycles += late
+            cycles += late // 4
         return (cycles, cost.words), mapping, tiling, cost
 
     def ranked(choices, follow):

@@ -42,7 +42,7 @@ MAX_WINDOW = 1 << 14  # pixels of which the vector unit makes exact sums
 BYPASS = PostSettings(PostMode.BYPASS, 0, -128, 127)  # bytes as they are
 AHEAD = 12  # nodes: how far behind the first one that has to wait others may begin
 WORD_CYCLES = 3  # of a word of a table, a sum or an addition, with its share of the memory bus
-CHAIN = 4  # part of the activation memory that a normalisation over channels gets: so many make the whole
+CHAIN = 6  # part of the activation memory that a normalisation over channels gets: so many make the whole
 WORSE = 1.06  # a node of the array rather waits for others to end than take so much longer
 ARRAY = (g.ChannelSum, g.Conv, g.FullyConnected)
 LIGHT = (g.ChannelSum,)
@@ -796,7 +796,7 @@ def settings(post):
 
 def share(node):
     """Which part of the activation memory a node of the vector unit gets: so many make the whole."""
-    return 4 if isinstance(node, g.MaxPool | g.AveragePool) else 8
+    return 6 if isinstance(node, g.MaxPool | g.AveragePool) else 8
 
 
 def is_flat(fields):

@@ -16,7 +16,7 @@ __all__ = ["VECTORS", "Misfit", "Task", "Weaver", "Work", "at_once"]
 LIGHT_SHARE = 0.5  # of the array's cycles, for a light task beside another one
 LEAST = 160  # cycles: smaller gaps are not worth a run of the vector unit
 PIECE = 2048  # cycles of a piece of work when the array has nothing to do
-VECTORS = 3  # nodes of the vector unit at work at once
+VECTORS = 4  # nodes of the vector unit at work at once
 
 
 class Misfit(Exception):
