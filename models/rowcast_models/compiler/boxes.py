@@ -40,6 +40,7 @@ class Box:
         shape, job = lowering.shape, lowering.job
         self.low_, self.n, self.ys, self.xs = lowering, n, ys, xs
         self.pixel = shape.in_pitch
+        self.apart = shape.spread or self.pixel  # words from one pixel to the next in memory
         self.axis = 1 if shape.h == 1 else 0  # a single long row is loaded by columns
         if job.source.act is not None:
             self.top, self.left, self.right = 0, 0, shape.w
@@ -49,12 +50,12 @@ class Box:
             self.start = self.loaded = self.end = (shape.h, shape.w)[self.axis]
             return
         (self.top, bottom), (self.left, self.right) = band(shape, ys, 0), band(shape, xs, 1)
-        self.pitch = same_place((self.right - self.left) * self.pixel, shape.w * self.pixel, lowering.beat)
-        self.dram = job.source.dram + ((n * shape.h + self.top) * shape.w + self.left) * self.pixel
+        self.pitch = same_place((self.right - self.left) * self.pixel, shape.w * self.apart, lowering.beat)
+        self.dram = job.source.dram + ((n * shape.h + self.top) * shape.w + self.left) * self.apart
         self.base = base + (self.dram - base) % lowering.beat
         self.loaded, self.end = ((self.top, bottom), (self.left, self.right))[self.axis]
         self.start = self.loaded
-        self.image = same_place(max(1, bottom - self.top) * self.pitch, shape.h * shape.w * self.pixel, lowering.beat)
+        self.image = same_place(max(1, bottom - self.top) * self.pitch, shape.h * shape.w * self.apart, lowering.beat)
 
     def at(self, y, x, word):
         """Word address of a pixel's word."""
@@ -75,16 +76,22 @@ class Box:
         if until <= self.loaded or self.left == self.right:
             return
         shape, done, count = self.low_.shape, self.loaded - self.start, until - self.loaded
+        width, line = self.right - self.left, shape.w * self.apart
         if self.axis:
-            words, rows, dram_step, step = count * self.pixel, 1, self.pixel, self.pixel
+            dram_step, step, lines, pixels = self.apart, self.pixel, 1, count
         else:
-            words, rows = (self.right - self.left) * self.pixel, count
-            dram_step, step = shape.w * self.pixel, self.pitch
+            dram_step, step, lines, pixels = line, self.pitch, count, width
         for i in range(self.low_.map.images):
-            self.low_.b.load(
-                Space.ACT, self.dram + i * shape.h * shape.w * self.pixel + done * dram_step,
-                self.base + i * self.image + done * step, words, rows, dram_step, step,
-            )  # fmt: skip
+            memory, chip = self.dram + i * shape.h * line + done * dram_step, self.base + i * self.image + done * step
+            if self.apart == self.pixel:
+                self.low_.b.load(Space.ACT, memory, chip, pixels * self.pixel, lines, line, self.pitch)
+            elif self.pitch == shape.w * self.pixel:  # whole lines
+                self.low_.b.load(Space.ACT, memory, chip, self.pixel, lines * pixels, self.apart, self.pixel)
+            else:
+                for row in range(lines):
+                    self.low_.b.load(
+                        Space.ACT, memory + row * line, chip + row * self.pitch, self.pixel, pixels, self.apart, self.pixel
+                    )
         self.loaded = until
 
     def there(self):

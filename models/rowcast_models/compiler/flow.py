@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["COMPLETE", "Flow", "Need", "Progress"]
+__all__ = ["COMPLETE", "Flow", "Need", "Progress", "in_turn"]
 
 COMPLETE = 1 << 62  # pixels: all of them
 
@@ -25,6 +25,12 @@ class Need:
     pause: bool = False
     light: bool = False
     when: object = None
+
+
+def in_turn(parts):
+    """One generator of Needs after the other."""
+    for part in parts:
+        yield from part
 
 
 class Progress:

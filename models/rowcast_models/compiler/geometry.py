@@ -35,6 +35,7 @@ class ConvShape:
     depthwise : lanes read their own byte.
     padded : whether any window reaches outside the ifmap.
     pitch : words from one ofmap pixel to the next; 0 if there is nothing between them.
+    spread : words from one ifmap pixel to the next in memory; 0 if there is nothing between them.
     pool : (vertical, horizontal) windows, side by side, whose maxima are the layer's results; () if it has none.
     parts : int8 weights that stand for one; the ifmap is read as often.  A horizontal dilation of 0 does the same
         for filters of one column: their S columns are parts.
@@ -59,6 +60,7 @@ class ConvShape:
     pitch: int = 0
     parts: int = 1
     pool: tuple = ()
+    spread: int = 0
 
     @property
     def in_pitch(self):

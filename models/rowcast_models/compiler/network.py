@@ -12,7 +12,7 @@ from ..golden.requantise import encode_params, quantise_multiplier_average
 from .builder import Builder
 from .chain import ChainJob, chain_box, chain_steps
 from .convolution import ConvJob, convolution_steps
-from .flow import Flow, Progress
+from .flow import Flow, Progress, in_turn
 from .geometry import ConvShape, ceil_div
 from .layout import (
     concat_parts,
@@ -463,20 +463,35 @@ class _Compiler(Placement):
         def attempt(place, room):
             placed = replace(shape, pitch=place.pitch)
             given, (mapping, tiling, cost) = self.best_room(placed, room, source, place, node)
+            jobs = 1
+            if self.can_be_apart(placed, source):
+                single = replace(placed, units=1, spread=placed.in_pitch, pitch=placed.out_pitch)
+                other, (*choice, one) = self.best_room(single, room, source, place, node)
+                faster = one.cycles * shape.units <= cost.cycles * (1 + self.memory.slack)
+                if faster and one.words * shape.units < cost.words:
+                    jobs, placed, given, (mapping, tiling), cost = shape.units, single, other, choice, one
             size = min(given[1], ceil_div(tiling.room, self.step) * self.step)
             pixels, made = (math.prod(layout[:3]) for layout in (source.layout, layout))
-            job = ConvJob(
-                placed, mapping, tiling, weights, params, post, pad, source.place, place, (given[0], size),
-                Flow(self.progress, node.inputs, output), pixels, made, bypass(pool) if pool else None,
-            )  # fmt: skip
+            each = weights.shape[1] // jobs
+            work = [ConvJob(
+                placed, mapping, tiling, weights[:, i * each : (i + 1) * each], params[i * each : (i + 1) * each], post, pad,
+                source.place.moved(i * shape.in_words), place.moved(i * shape.out_words), (given[0], size),
+                Flow(self.progress, node.inputs, output if i == jobs - 1 else ""), pixels, made,
+                bypass(pool) if pool else None,
+            ) for i in range(jobs)]  # fmt: skip
             claim = (given[0], given[0] + size) if size else None
-            steps, light = convolution_steps(self.b, job), isinstance(node, LIGHT)
-            return Work(steps, describe(mapping), cost.cycles, claim, array=True, light=light)
+            steps, light = in_turn(convolution_steps(self.b, job) for job in work), isinstance(node, LIGHT)
+            return Work(steps, describe(mapping), cost.cycles * jobs, claim, array=True, light=light)
 
         work = self.settle(output, layout, attempt)
         if pool is not None:
             self.progress.begin(output)
         return work
+
+    def can_be_apart(self, shape, source):
+        """Whether the groups of a convolution can go one after the other: then each has the buffer for its own channels."""
+        groups = shape.units > 1 and not shape.depthwise and not shape.pool and source.place.act is None
+        return groups and not source.place.pitch and shape.in_words % self.step == shape.in_pitch % self.step == 0
 
     def best_room(self, shape, room, source, place, node):
         """The part of a gap that a node of the array gets, and its mapping, tiling and cost there.

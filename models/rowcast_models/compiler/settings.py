@@ -1,6 +1,6 @@
 """What lowerings share: where tensors live, how results are scaled, the feeder's loops."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["Place", "PostSettings", "set_loops"]
 
@@ -15,6 +15,11 @@ class Place:
     act: int | None = None
     dram: int | None = None
     pitch: int = 0
+
+    def moved(self, words):
+        """The place so many words further."""
+        act, dram = (None if at is None else at + words for at in (self.act, self.dram))
+        return replace(self, act=act, dram=dram)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from rowcast.isa import PostSource, Space
 
-from .flow import Flow, Need
+from .flow import Flow, Need, in_turn
 from .geometry import ceil_div, same_place
 from .settings import Place, set_loops
 
@@ -147,25 +147,12 @@ def vector_steps(builder, job):
             raise
         parts = [
             vector_steps(builder, replace(
-                job, words=words, inputs=(_moved(job.inputs[0], start),), in_pitch=job.in_pitch or job.words,
-                target=replace(_moved(job.target, start), pitch=job.target.pitch or job.words),
+                job, words=words, inputs=(job.inputs[0].moved(start),), in_pitch=job.in_pitch or job.words,
+                target=replace(job.target.moved(start), pitch=job.target.pitch or job.words),
                 flow=replace(job.flow, output=job.flow.output if start else ""),
             )) for start, words in ((0, half), (half, job.words - half))
         ]  # fmt: skip
-        return _chain(parts)
-
-
-def _chain(parts):
-    """One generator after the other."""
-    for part in parts:
-        yield from part
-
-
-def _moved(place, words):
-    """The place so many words further."""
-    return replace(
-        place, act=None if place.act is None else place.act + words, dram=None if place.dram is None else place.dram + words
-    )
+        return in_turn(parts)
 
 
 @dataclass(frozen=True)
