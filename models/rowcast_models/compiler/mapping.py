@@ -399,7 +399,8 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
         # The feeder and the post-processors also work for the vector unit.
         shared = (cost.feeder + vector, cost.drains + vector) if vector else ()
         cycles = _together(cost.array, CROWDED * cost.memory, *shared) + cost.edges + LOW_PRICE * cost.memory
-        if vector:  # what is complete only at the end of a tile is work for afterwards
+        # What is complete only at the end of a tile is work for afterwards; a vector unit of several words catches up.
+        if vector and config.vector_words == 1:
             parts = num_tiles(shape, mapping, tiling)
             turns = shape.n // mapping.images
             if mapping.images > 1:  # none is complete long before the others
