@@ -56,7 +56,8 @@ def run(component, config, *, module, case, seed=1):
 
     Parameters
     ----------
-    component : class of the top; its flat ports are what the testbench sees.
+    component : class of the top; its flat ports are what the testbench sees.  `MODELS`, if it has them, are Verilog files of
+        the cells in it.
     config : Config
     module : testbench module in tb/.
     case : name of the test, of `cases(module)`.
@@ -88,7 +89,7 @@ def build(component, config):
     """The folder with the compiled simulation of `component(config)`."""
     with _tools() as runner:
         digest = hashlib.sha256(repr((component.__name__, config.to_dict(), _BUILD_ARGS, _MAKEFLAGS, _WAVES)).encode())
-        for source in [Path(inspect.getsourcefile(component)), *sorted(Path(rowcast.__file__).parent.rglob("*.py"))]:
+        for source in [Path(inspect.getsourcefile(component)), *_models(component), *sorted(Path(rowcast.__file__).parent.rglob("*.py"))]:
             digest.update(source.read_bytes())
         folder = _BUILD / f"{component.__name__.lower()}-{digest.hexdigest()[:16]}"
         with _only_one(folder):
@@ -105,13 +106,17 @@ def _compile(runner, component, config, folder):
     log = folder / "build.log"
     try:
         runner.build(
-            sources=[source], hdl_toplevel=TOP, build_dir=folder, build_args=list(_BUILD_ARGS), log_file=log,
+            sources=[source, *_models(component)], hdl_toplevel=TOP, build_dir=folder, build_args=list(_BUILD_ARGS), log_file=log,
             timescale=("1ns", "1ps"), waves=_WAVES,
         )  # fmt: skip
     except BaseException as error:
         text = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:]) if log.exists() else ""
         raise RuntimeError(f"Verilator did not build {component.__name__}: {log}\n{text}") from error
     (folder / "complete").touch()
+
+
+def _models(component):
+    return getattr(component, "MODELS", ())
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
 from .axi import ReadArbiter, join_manager, lite_ports, manager_ports
+from .compact.core import CompactCore
 from .control import ControlUnit
 from .counters import Counters
 from .engine import ERROR_SOURCES, Engine
@@ -30,11 +31,14 @@ class Accelerator(wiring.Component):
     m_axi_* : AXI4 manager, data of `dram_bytes`; ID 0 fetches instructions, ID 1 loads data, ID 0 writes.
     s_axil_* : AXI4-Lite subordinate, 32 bits (`registers.REGISTERS`).
     irq : interrupt, high while an enabled bit of IRQ_STATUS is set.
+    done, error : how the last run ended, for lights; as in STATUS.
     running, cause, layer : trace for simulators: in each cycle of a run, what it was spent on (index in
         `registers.CAUSES`), and how many layers are marked as complete.
     """
 
     irq: Signal
+    done: Signal
+    error: Signal
     running: Signal
     cause: Signal
     layer: Signal
@@ -46,6 +50,8 @@ class Accelerator(wiring.Component):
                 **manager_ports(config),
                 **lite_ports(ADDRESS_BITS),
                 "irq": Out(1),
+                "done": Out(1),
+                "error": Out(1),
                 "running": Out(1),
                 "cause": Out(range(len(CAUSES))),
                 "layer": Out(16),
@@ -54,6 +60,35 @@ class Accelerator(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        if self.config.compact:
+            self._compact(m)
+        else:
+            self._whole(m)
+        return m
+
+    def _compact(self, m):
+        """Host registers and run control around `CompactCore`."""
+        m.submodules.host = host = HostRegisters(self.config)
+        core = CompactCore(self.config)
+        m.submodules.control = control = ControlUnit(sources=len(core.errors))
+        m.submodules.core = ResetInserter(control.clear)(core)
+        m.d.comb += join_manager(self.config, self, ar=core.ar, r=core.r, aw=core.aw, w=core.w, b=core.b)
+        self._connect_host(m, host, control)
+        m.d.comb += [
+            host.count_done.eq(1),  # there are no counters: they read as 0
+            core.start.eq(control.begin),
+            core.stop.eq(control.stop),
+            core.program_base.eq(host.program_base),
+            core.data_base.eq(host.data_base),
+            control.ended.eq(core.ended),
+            control.quiet.eq(core.quiet & core.axi_idle),
+            control.axi_idle.eq(core.axi_idle),
+        ]
+        for report, source in zip(control.errors, core.errors, strict=True):
+            wiring.connect(m, source, report)
+        self._connect_trace(m, host, control, core)
+
+    def _whole(self, m):
         config = self.config
         m.submodules.host = host = HostRegisters(config)
         m.submodules.control = control = ControlUnit(sources=len(ERROR_SOURCES) + 1)
@@ -71,7 +106,7 @@ class Accelerator(wiring.Component):
         m.d.comb += join_manager(
             config, self, ar=arbiter.ar, r=arbiter.r, aw=engine.aw, w=engine.w, b=engine.b
         )
-        self._connect_host(m, host, control, counters)
+        self._connect_host(m, host, control)
         self._connect_run(m, host, control, fetch, engine)
         m.d.comb += [
             counters.clear.eq(control.begin),
@@ -79,18 +114,29 @@ class Accelerator(wiring.Component):
             counters.cause.eq(engine.cause),
             counters.read_beats.eq(self.m_axi_rvalid & self.m_axi_rready),
             *(getattr(counters, name).eq(getattr(engine, f"count_{name}")) for name in Engine.EVENTS),
+            counters.read.eq(host.count_read),
+            counters.select.eq(host.count_select),
+            host.count_done.eq(counters.done),
+            host.count_value.eq(counters.value),
+        ]
+        self._connect_trace(m, host, control, engine)
+
+    def _connect_trace(self, m, host, control, engine):
+        """What the host and simulators see of a run."""
+        m.d.comb += [
             host.layer.eq(engine.layer),
             host.queues.eq(engine.queues),
             host.units.eq(engine.units),
             self.irq.eq(host.irq),
+            self.done.eq(control.done),
+            self.error.eq(control.error),
             self.running.eq(control.run),
             self.cause.eq(engine.cause),
             self.layer.eq(engine.layer),
         ]
-        return m
 
-    def _connect_host(self, m, host, control, counters):
-        """Registers to the bus, to the run control, and to the counters."""
+    def _connect_host(self, m, host, control):
+        """Registers to the bus and to the run control."""
         for name, member in lite_ports(ADDRESS_BITS, prefix="").items():
             mine, theirs = getattr(self, f"s_axil_{name}"), getattr(host, name)
             m.d.comb += mine.eq(theirs) if member.flow == Out else theirs.eq(mine)
@@ -100,10 +146,6 @@ class Accelerator(wiring.Component):
             *(getattr(host, name).eq(getattr(control, name)) for name in (
                 "busy", "done", "error", "done_event", "error_event", "error_code", "error_index",
             )),
-            counters.read.eq(host.count_read),
-            counters.select.eq(host.count_select),
-            host.count_done.eq(counters.done),
-            host.count_value.eq(counters.value),
         ]  # fmt: skip
 
     def _connect_run(self, m, host, control, fetch, engine):

@@ -96,8 +96,9 @@ class PEArray(wiring.Component):
             drain = Signal(name=f"drain{row}")  # has a reset: see `Schedule`
             m.d.sync += [strobes.eq(timing.strobes), drain.eq(timing.drain[row])]
             for column in range(config.columns):
-                pe = PE(config)
-                m.submodules[f"pe{row}_{column}"] = place(pe, "rowcast_pe", platform)
+                in_luts = row * config.columns + column >= config.num_pes - config.lut_pes
+                pe = PE(config, lut_multipliers=in_luts)
+                m.submodules[f"pe{row}_{column}"] = place(pe, "rowcast_pe_lut" if in_luts else "rowcast_pe", platform)
                 m.d.comb += [
                     pe.column.eq(column),
                     pe.filter_valid.eq(filters.o_valid[row]),

@@ -30,12 +30,18 @@ _RANGES = {
     "param_channels": (16, 4096, True),
     "noc_words": (1, 4, True),
     "dram_bytes": (4, 64, True),
-    "address_width": (20, 64, False),
+    "address_width": (16, 64, False),
     "queue_depth": (8, 64, True),
     "burst_beats": (4, 256, True),
     "outstanding_reads": (1, 16, True),
     "counter_width": (32, 64, False),
+    "lut_pes": (0, 1024, False),
+    "compact": (0, 1, False),
+    "coordinate_width": (6, 14, False),
+    "requantise_bits": (1, 4, True),
 }
+# What a compact configuration must be: it has one PE, one word in a cycle everywhere, and no vector unit.
+_COMPACT = {"rows": 1, "columns": 1, "noc_words": 1, "act_banks": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +64,13 @@ class Config:
     burst_beats : longest AXI burst.
     outstanding_reads : AXI read bursts of LOAD under way at once; the instruction fetch has up to four of its own.
     counter_width : bits of the performance counters.
+    lut_pes : PEs whose multipliers are LUTs, for a device with too few multipliers: the last ones, row by row.
+    compact : 1: the smallest hardware, for devices such as the iCE40UP5K: one PE, and units that do one thing after the
+        other (`rowcast.compact`).  It runs convolutions and fully connected layers with TFLite's rounding and tables, and
+        average pooling; it has no vector unit, no rounding of ONNX, no counters, no windows, and no
+        checks of addresses: it trusts the compiler.
+    coordinate_width : compact: bits of the rows and columns of an ifmap.
+    requantise_bits : compact: bits of a multiplier that are worked off in a cycle; a result takes 36 / this and about 8.
 
     Raises
     ------
@@ -82,6 +95,10 @@ class Config:
     burst_beats: int = 32
     outstanding_reads: int = 8
     counter_width: int = 40
+    lut_pes: int = 0
+    compact: int = 0
+    coordinate_width: int = 14
+    requantise_bits: int = 2
 
     def __post_init__(self):
         for name, (low, high, power) in _RANGES.items():
@@ -91,6 +108,10 @@ class Config:
             if not low <= value <= high or (power and not _is_power_of_two(value)):
                 kind = "a power of two" if power else "an integer"
                 raise ConfigError(f"{name} must be {kind} from {low} to {high}, not {value}")
+        if self.compact:
+            self._check_compact()
+        elif self.address_width < 20:
+            raise ConfigError(f"address_width must be at least 20, not {self.address_width}, unless compact is 1")
         if self.dram_bytes < self.lanes:
             raise ConfigError(
                 f"dram_bytes ({self.dram_bytes}) must be at least lanes ({self.lanes}): a beat carries whole words"
@@ -110,10 +131,26 @@ class Config:
                 f"burst_beats ({self.burst_beats}) x dram_bytes ({self.dram_bytes}) must be at most 4096: "
                 "an AXI burst stays inside 4 KiB"
             )
+        if self.lut_pes > self.num_pes:
+            raise ConfigError(
+                f"lut_pes ({self.lut_pes}) must be at most rows x columns ({self.num_pes}), the number of PEs"
+            )
         if self.filter_words // 2 < 2 * self.lanes:
             raise ConfigError(
                 f"filter_words ({self.filter_words}) must be at least 4 x lanes ({4 * self.lanes})"
             )
+
+    def _check_compact(self):
+        if self.lanes > 8:
+            raise ConfigError(f"compact needs lanes of 4 or 8, not {self.lanes}")
+        needed = _COMPACT | {"dram_bytes": self.lanes}
+        for name, value in needed.items():
+            if getattr(self, name) != value:
+                raise ConfigError(f"compact needs {name}={value}, not {getattr(self, name)}: one PE, and a word in a cycle")
+        if self.lut_pes:
+            raise ConfigError(f"compact needs lut_pes=0, not {self.lut_pes}: its one PE has the device's multipliers")
+        if self.param_channels < 64:
+            raise ConfigError(f"compact needs param_channels of at least 64, not {self.param_channels}")
 
     # Derived figures --------------------------------------------------------------------------------------------
 
@@ -157,6 +194,46 @@ class Config:
         """Bits of a row or column tag: any PE of the array can have an ID of its own on one level."""
         return max(1, (self.num_pes - 1).bit_length())
 
+    def compact_widths(self):
+        """Bits that a compact configuration keeps of what its instructions have, by name.
+
+        act, filter : word addresses of the two memories of the global buffer; buffer: of any memory on chip.
+        dram : addresses of beats.
+        words : words of a row in a transfer, less one; rows: rows of a transfer.
+        half : counts of words in half a scratchpad; offset: byte addresses in half the ifmap scratchpad.
+        pixels : counts of pixels in half the psum scratchpad; psum: addresses of psums.
+        chunks : chunks of an instruction.
+        coordinate : rows and columns of an ifmap; place: coordinates in it, signed, with room for padding.
+        slot : parameter slots.
+        """
+
+        def bits(values):
+            return (values - 1).bit_length()
+
+        act, filters = bits(self.act_words), bits(self.filter_buffer_words)
+        buffer = max(act, filters, bits((4 * self.param_channels + 256) * 4 // self.lanes))
+        return {
+            "act": act,
+            "filter": filters,
+            "buffer": buffer,
+            "dram": self.address_width - bits(self.dram_bytes),
+            "words": buffer,
+            "rows": act + 1,
+            "half": bits(max(self.filter_words, self.ifmap_words)),
+            "offset": bits(self.ifmap_words * self.lanes) - 1,
+            "pixels": bits(self.psum_pixels),
+            "psum": bits(self.psum_pixels * self.lanes),
+            "chunks": 12,
+            "coordinate": self.coordinate_width,
+            "place": self.coordinate_width + 2,
+            "slot": bits(self.param_channels // self.lanes),
+        }
+
+    @property
+    def token_width(self):
+        """Bits of a counter of tokens."""
+        return 4 if self.compact else 6
+
     @property
     def drain_writers(self):
         """Write ports through which the post-processors reach the activation memory: one for each `lanes` columns."""
@@ -192,6 +269,12 @@ PRESETS = {
         filter_buffer_words=1024, param_channels=64, dram_bytes=8, queue_depth=8, burst_beats=16, outstanding_reads=2,
         counter_width=32,
     ),
+    # 8 MACs for an iCE40UP5K with memory, bridge and all: see `compact` for what it leaves out.
+    "micro": Config(
+        rows=1, columns=1, lanes=8, filter_words=256, ifmap_words=256, psum_pixels=32, act_words=512, act_banks=1,
+        filter_buffer_words=256, param_channels=64, dram_bytes=8, address_width=17, queue_depth=8, burst_beats=16,
+        outstanding_reads=1, counter_width=32, compact=1, coordinate_width=8, requantise_bits=4,
+    ),
     # 16 MACs for an ECP5-25F.
     "small": Config(
         rows=2, columns=1, lanes=8, psum_pixels=64, act_words=4096, act_banks=2, filter_buffer_words=2048, param_channels=256,
@@ -199,6 +282,9 @@ PRESETS = {
     ),
     # 128 MACs for an ECP5-85F.
     "base": Config(),
+    # 192 MACs for an ECP5-85F, which has 156 multipliers: 20 go to the requantisers, 128 to the array, and 64 are LUTs.
+    # Of its 208 block RAMs 120 go to the array (5 a PE, 6 with more pixels), 32 to each memory, 16 to the post-processors.
+    "wide": Config(rows=6, columns=4, psum_pixels=64, act_words=8192, lut_pes=8),
     # 1024 MACs.
     "large": Config(
         rows=8, columns=16, lanes=8, act_words=65536, act_banks=16, filter_buffer_words=32768, param_channels=1024,

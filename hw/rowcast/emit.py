@@ -168,4 +168,19 @@ def _tidy_verilog(text):
         loop = f"for ({memory}_i = 0; {memory}_i <= {last}; {memory}_i = {memory}_i + 1) {memory}[{memory}_i] = 0;"
         return f"{declaration}`ifndef SYNTHESIS\n  integer {memory}_i;\n  initial {loop}\n`endif\n"
 
-    return _MEMORY.sub(with_zeros, text)
+    return _without_reset_value(_MEMORY.sub(with_zeros, text))
+
+
+def _without_reset_value(text):
+    """Registers that do nothing but hold what a memory's port gives start as zeros in simulation only: an iCE40's block RAM
+    has no such value, and Yosys would build logic that hides the first read."""
+
+    def tidy(module):
+        for name in re.findall(r"\n  always @\(posedge clk\)\n    (\S+) <= port_data;\n", module[0]):
+            start = rf"^  reg (\[[^\]]*\] )?{re.escape(name)} = (\S+);\n"
+            initial = f"`ifndef SYNTHESIS\n  initial {name} = \\g<2>;\n`endif\n"
+            body = re.sub(r"^  \(\* init = \S+ \*\)\n", "", module[0], flags=re.MULTILINE)
+            return re.sub(start, rf"  reg \g<1>{name};\n" + initial, body, flags=re.MULTILINE)
+        return module[0]
+
+    return re.sub(r"^module .*?^endmodule$", tidy, text, flags=re.MULTILINE | re.DOTALL)

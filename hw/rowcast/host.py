@@ -25,6 +25,8 @@ _FIXED_BITS = (_COUNTERS_START // 4 - 1).bit_length()  # of the word address bel
 # Registers of the host that reach beyond 32 bits: those with a NAME_HIGH.
 _WIDE = tuple(r.name for r in _FIXED if r.access == "rw" and any(other.name == f"{r.name}_HIGH" for other in _FIXED))
 
+_COMPACT = ("PROGRAM_BASE", "DATA_BASE")  # those of them that a compact configuration has; the others read as 0
+
 
 class HostRegisters(wiring.Component):
     """The table `registers.REGISTERS` as an AXI4-Lite subordinate with 32 bits of data, and the interrupt.
@@ -88,8 +90,10 @@ class HostRegisters(wiring.Component):
         irq_enable, irq_status = Signal(2), Signal(2)
         clear = Signal.like(irq_status)
         # 32 bits at an offset -> register bits behind it; short ones are the low bits
-        storage = {"IRQ_ENABLE": irq_enable, "PROGRAM_LENGTH": self.program_length}
-        for name in _WIDE:
+        storage = {"IRQ_ENABLE": irq_enable}
+        if not self.config.compact:
+            storage["PROGRAM_LENGTH"] = self.program_length
+        for name in _COMPACT if self.config.compact else _WIDE:
             value = getattr(self, name.lower())
             storage |= {name: value[:32], f"{name}_HIGH": value[32:]}
         shown = storage | {
@@ -103,6 +107,9 @@ class HostRegisters(wiring.Component):
             "QUEUES": self.queues,
             "UNITS": self.units,
         }
+        if self.config.compact:
+            left_out = [name for name in _WIDE if name not in _COMPACT]
+            shown |= dict.fromkeys(("PROGRAM_LENGTH", *left_out, *(f"{name}_HIGH" for name in left_out)), Const(0, 32))
         self._write(m, storage, clear)
         self._read(m, shown)
         m.d.sync += [
@@ -128,7 +135,7 @@ class HostRegisters(wiring.Component):
             with m.Switch(low):
                 for register in _FIXED:
                     with m.Case(register.offset // 4):
-                        if register.access == "rw":
+                        if register.access == "rw" and register.name in storage:
                             self._store(m, storage[register.name])
                         elif register.name == "IRQ_STATUS":
                             m.d.comb += clear.eq(Mux(self.wstrb[0], self.wdata, 0))

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from .hierarchy import place
 from .memory import Ram
-from .multiplier import Multiplier
+from .multiplier import LutMultiplier, Multiplier
 from .network import ColumnTap, row_flit_layout
 from .schedule import strobes_layout
 
@@ -30,6 +30,7 @@ class PE(wiring.Component):
     Parameters
     ----------
     config : Config
+    lut_multipliers : make the multipliers of LUTs; nothing else differs.
 
     Members
     -------
@@ -49,8 +50,8 @@ class PE(wiring.Component):
     psum_in: Signal
     psum_out: Signal
 
-    def __init__(self, config):
-        self.config = config
+    def __init__(self, config, *, lut_multipliers=False):
+        self.config, self.lut_multipliers = config, lut_multipliers
         super().__init__(
             {
                 "column": In(config.tag_width),
@@ -133,13 +134,14 @@ class PE(wiring.Component):
 
     def _lane(self, m, lane, weight, pixel, strobes, platform):
         """Multiplier and accumulator; its copy at the last capture, at stage 8."""
-        multiplier = Multiplier()
-        m.submodules[f"multiplier{lane}"] = place(multiplier, "rowcast_multiplier", platform)
+        multiplier = LutMultiplier() if self.lut_multipliers else Multiplier()
+        name = "rowcast_lut_multiplier" if self.lut_multipliers else "rowcast_multiplier"
+        m.submodules[f"multiplier{lane}"] = place(multiplier, name, platform)
         product = Signal(signed(16), name=f"product{lane}", reset_less=True)
         accumulator = Signal(signed(self.config.acc_width), name=f"accumulator{lane}", reset_less=True)
         captured = Signal(self.config.acc_width, name=f"captured{lane}", reset_less=True)
         m.d.comb += [multiplier.a.eq(weight), multiplier.b.eq(pixel)]
-        # The flip-flop after the multiplier is for the wire from a device's multiplier column.
+        # The flip-flop after the multiplier is for the wire from a device's multiplier column, or for the last adder.
         m.d.sync += [product.eq(multiplier.p), accumulator.eq(accumulator + product)]
         with m.If(strobes.capture):
             m.d.sync += captured.eq(accumulator)

@@ -192,7 +192,7 @@ class _Allowed:
 
 
 def _backend(name):
-    return {"rtl": "RTL", "functional": "instruction set", "amaranth": "Amaranth's simulator"}[name]
+    return {"rtl": "RTL", "functional": "instruction set", "amaranth": "Amaranth's simulator", "port": "device"}[name]
 
 
 def _tensors(count):

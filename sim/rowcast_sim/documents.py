@@ -96,6 +96,8 @@ PORT_GROUPS = (
     ("m_axi_", "AXI4 manager: program, weights and tensors"),
     ("s_axil_", "AXI4-Lite subordinate: the registers below"),
     ("irq", "interrupt, high while an enabled bit of IRQ_STATUS is set"),
+    ("done", "the last run is done, until the next start or soft reset"),
+    ("error", "the last run stopped with an error, until a soft reset"),
     ("running", "trace: 1 in every cycle of a run"),
     ("cause", "trace: what this cycle of a run was spent on (the number of the cause)"),
     ("layer", "trace: layers marked as complete"),

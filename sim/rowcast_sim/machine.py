@@ -6,6 +6,7 @@ import numpy as np
 from rowcast.registers import COUNTERS
 from rowcast_models.golden.evaluate import evaluate
 
+from .host.backend import PortBackend
 from .results import Run
 from .timeline import Timeline
 from .verilated import LayerCycles, Timing, build
@@ -29,14 +30,16 @@ class RtlBackend:
         self.program = program
         self.timing = timing or Timing(latency=30, bytes_per_cycle=program.config.dram_bytes, duplex="half")
         self.model = model = model or build(program.config, quiet=quiet)
-        self.session = model.session(base=BASE, size=program.size, timing=self.timing)
-        self.session.load(BASE, program.image())
-        end = BASE + program.size
-        data = BASE + program.data_offset
+        # Narrow addresses reach the image and nothing else.
+        self.base = BASE if program.config.address_width > BASE.bit_length() else 0
+        self.session = model.session(base=self.base, size=program.size, timing=self.timing)
+        self.session.load(self.base, program.image())
+        end = self.base + program.size
+        data = self.base + program.data_offset
         low, high = (data + word * program.config.lanes for word in program.writable)
         for name, value in {
-            "PROGRAM_LENGTH": len(program.instructions), "PROGRAM_BASE": BASE, "DATA_BASE": data, "READ_BASE": BASE,
-            "READ_LIMIT": end, "WRITE_BASE": low, "WRITE_LIMIT": high, "IRQ_ENABLE": 3,
+            "PROGRAM_LENGTH": len(program.instructions), "PROGRAM_BASE": self.base, "DATA_BASE": data,
+            "READ_BASE": self.base, "READ_LIMIT": end, "WRITE_BASE": low, "WRITE_LIMIT": high, "IRQ_ENABLE": 3,
         }.items():  # fmt: skip
             self.session.write(name, value)
 
@@ -65,7 +68,7 @@ class RtlBackend:
         else:
             for name, values in inputs.items():
                 offset, data = program.input_bytes(name, values)
-                self.session.load(BASE + offset, data)
+                self.session.load(self.base + offset, data)
             self.session.start()
         if state is not None:
             state.keep(self.session)
@@ -75,13 +78,16 @@ class RtlBackend:
         tensors = {}
         for name in program.tensors:
             offset, size = program.span(name)
-            tensors[name] = program.tensor(name, self.session.dump(BASE + offset, size))
+            tensors[name] = program.tensor(name, self.session.dump(self.base + offset, size))
         layers = [result.layers.get(i) or LayerCycles.of({}) for i in range(len(program.layers) + 1)]
         last = layers.pop()  # after the last mark: stores that end the run
         if layers:  # not of a network of names and constants alone
             layers[-1] += last
         timeline = window and Timeline(*self.session.spans(), window.first)
-        return Run(tensors, {name: result.counters[name] for name in COUNTERS}, layers, timeline)
+        counters = {name: result.counters[name] for name in COUNTERS}
+        if program.config.compact:  # has no counters: what its trace ports told
+            counters = {name: sum(layer.counters[name] for layer in result.layers.values()) for name in COUNTERS}
+        return Run(tensors, counters, layers, timeline)
 
 
 class AmaranthBackend:
@@ -139,7 +145,9 @@ class GoldenBackend:
         return Run(evaluate(self.graph, inputs))
 
 
-BACKENDS = {"golden": GoldenBackend, "functional": FunctionalBackend, "rtl": RtlBackend, "amaranth": AmaranthBackend}
+BACKENDS = {
+    "golden": GoldenBackend, "functional": FunctionalBackend, "rtl": RtlBackend, "amaranth": AmaranthBackend, "port": PortBackend,
+}  # fmt: skip
 
 
 def open_backend(name, graph, program, **options):

@@ -1,5 +1,6 @@
 """`rowcast run` of a network of the zoo, on inputs from a file, on any backend; models of one's own: `run_model`."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from .machine import open_backend
 from .results import compare
 from .timeline import Window, write_runs
 
-__all__ = ["Job", "read_input", "run"]
+__all__ = ["Job", "backend_options", "opened", "read_input", "run"]
 
 @dataclass(frozen=True)
 class Job:
@@ -33,6 +34,8 @@ class Job:
     config: object
     runtime: str | None = None
     trace: str | None = None
+    port: str | None = None
+    baud: int | None = None
 
 
 def run(job, *, console):
@@ -61,8 +64,9 @@ def run(job, *, console):
     network = NETWORKS[job.network]
     inputs = read_input(job.sources[0], network)
     graph = network.build(batch=len(inputs) if job.batch else 1)
-    program = _compile(job, graph)
-    runs = _run(job, graph, program, np.split(inputs, 1 if job.batch else len(inputs)))
+    with opened(job) as device:
+        program = _compile(job, graph)
+        runs = _run(job, graph, program, np.split(inputs, 1 if job.batch else len(inputs)), device)
     outputs = np.concatenate([run.tensors[graph.outputs[0]] for run in runs])
     if job.target is not None:
         write_array(job.target, outputs)
@@ -105,13 +109,38 @@ def _compile(job, graph):
     return program
 
 
-def _run(job, graph, program, batches):
-    """A Run of each batch."""
-    options = {}
-    if job.backend == "rtl":
+@contextlib.contextmanager
+def opened(job):
+    """The device at --port, made for this very configuration; None without --port."""
+    if job.port is None:
+        yield None
+        return
+    from rowcast.soc.protocol import DEFAULT_BAUD
+
+    from .host import Device
+
+    with Device.open(job.port, job.baud or DEFAULT_BAUD) as device:
+        device.check(job.config)
+        yield device
+
+
+def backend_options(job, programs, device):
+    """What the job's backend needs to begin: a compiled simulator, or the programs in the device's memory."""
+    if job.backend == "rtl" and programs:
         from .demo import simulator
 
-        options["model"] = simulator(job.config)
+        return {"model": simulator(job.config)}
+    if device is None:
+        return {}
+    for program in programs:
+        with report.progress_bar(f"Loading {device.load_bytes(program):,} bytes", device.load_bytes(program)) as step:
+            device.load(program, progress=step)
+    return {"device": device, "everything": job.check}
+
+
+def _run(job, graph, program, batches, device):
+    """A Run of each batch."""
+    options = backend_options(job, [program], device)
     (name,) = graph.inputs
     runs = []
     with open_backend(job.backend, graph, program, **options) as backend:

@@ -19,6 +19,8 @@ __all__ = ["read_network", "run_model"]
 
 def run_model(job, *, console):
     """Do it; returns the exit status: 1 if `check` finds a difference."""
+    from .run import opened
+
     if job.target is not None:
         check_target(job.target)
     model, runtime = read_network(job.network, job.runtime)
@@ -27,9 +29,10 @@ def run_model(job, *, console):
     count = max((len(array) for array in inputs.values() if array.shape), default=1)
     network = lower_model(model, batch=count if job.batch and count else None)
     network.check_inputs(inputs)
-    programs = _programs(job, network)
-    print_placement(console, network)
-    result = _run(job, network, programs, inputs)
+    with opened(job) as device:
+        programs = _programs(job, network)
+        print_placement(console, network)
+        result = _run(job, network, programs, inputs, device)
     _write(job.target, result.outputs)
     if job.trace is not None:
         write_runs(job.trace, [(each.program, each.run) for each in result.parts[0]], process=network.model.name)
@@ -68,12 +71,10 @@ def _programs(job, network):
     return programs
 
 
-def _run(job, network, programs, inputs):
-    options = {}
-    if job.backend == "rtl" and programs:
-        from .demo import simulator
+def _run(job, network, programs, inputs, device):
+    from .run import backend_options
 
-        options["model"] = simulator(job.config)
+    options = backend_options(job, programs, device)
     count = len(next(iter(inputs.values())))
     with Runner(network, backend=job.backend, config=job.config, programs=programs, **options) as machine:
         with report.progress_bar(f"Running {network.model.name}", count) as step:

@@ -26,13 +26,16 @@ class BuildError(ToolError):
     """Verilator or the C++ compiler did not accept the design."""
 
 
-def compiled(design, *, trace=False, top="rowcast", quiet=False):
+def compiled(design, *, trace=False, netlist=False, top="rowcast", quiet=False):
     """The executable simulator of a design; made once and found again by its contents.
 
     Parameters
     ----------
     design : Config, or Verilog text whose module `top` has the ports of `Accelerator`.
     trace : a slower model that can write a VCD.
+    netlist : the design is one, with the models of its cells.  What has no initial value starts with what
+        `+verilator+seed` makes of it, not with zeros, and so do bits that are x.  Not optimised: it runs for some ten
+        thousand cycles, and compiling it takes longer than that.
     quiet : no line about the compilation, which takes a minute for 128 MACs.
 
     Raises
@@ -43,7 +46,7 @@ def compiled(design, *, trace=False, top="rowcast", quiet=False):
     verilog = emitted(design) if isinstance(design, Config) else design
     verilog += surround(verilog, top)
     tool = find_verilator()
-    options = _verilator_options(trace=trace)
+    options = _verilator_options(trace=trace, netlist=netlist)
     digest = hashlib.sha256(repr((verilog, tool.version, options)).encode())
     for source in sorted(_HARNESS.iterdir()):
         digest.update(source.read_bytes())
@@ -104,15 +107,17 @@ def _announced(text, quiet):
         yield
 
 
-def _verilator_options(*, trace):
+def _verilator_options(*, trace, netlist):
+    start = "unique" if netlist else "fast"
     return (
-        "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing",
+        "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", start, "--x-initial", start, "--no-timing",
         "-Wno-fatal", "-Wno-lint", "-Wno-style", "--prefix", "Vdut", "--top-module", TOP, "-o", "sim", "--savable",
-        "--output-split", "5000",  # both cores, and g++ is slower than linear in a file's length
+        # Both cores, and g++ is slower than linear in a file's length, but for a netlist, whose header is what takes long.
+        "--output-split", "40000" if netlist else "5000",
         *(("--trace-vcd",) if trace else ()),
         "-CFLAGS", "-std=c++17",
         # Code of every cycle, the library, and what runs once.
-        "-MAKEFLAGS", "OPT_FAST=-O2", "-MAKEFLAGS", "OPT_GLOBAL=-O1", "-MAKEFLAGS", "OPT_SLOW=-O0",
+        "-MAKEFLAGS", "OPT_FAST=-O0" if netlist else "OPT_FAST=-O2", "-MAKEFLAGS", "OPT_GLOBAL=-O1", "-MAKEFLAGS", "OPT_SLOW=-O0",
         # The package's makefile leaves this empty, and a design in several files does not compile without it.
         "-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include",
     )  # fmt: skip

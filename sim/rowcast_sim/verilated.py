@@ -149,9 +149,9 @@ class RunResult:
     dumps: dict = field(default_factory=dict)
 
 
-def build(design, **options):
+def build(design, *, start=1, **options):
     """The `Model` of a design (Config, or Verilog text); parameters and errors are those of `verilate.compiled`."""
-    return Model(compiled(design, **options))
+    return Model(compiled(design, **options), start=start)
 
 
 class Model:
@@ -160,14 +160,19 @@ class Model:
     Members
     -------
     program : the executable.
+    start : seed of what has no initial value, in a netlist.
+    arguments : more for the executable (Verilog's plusargs).
     """
 
-    def __init__(self, program):
-        self.program = Path(program)
+    def __init__(self, program, *, start=1, arguments=()):
+        self.program, self.start, self.arguments = Path(program), start, tuple(arguments)
 
     def session(self, *, base, size, timing=None):
         """A process of this design with `size` bytes of memory from address `base`, out of reset.  A context manager."""
-        return Session(self.program, base=base, size=size, timing=timing)
+        command = (
+            str(self.program), "+verilator+rand+reset+2", f"+verilator+seed+{self.start}", *self.arguments,
+        )  # fmt: skip
+        return Session(command, base=base, size=size, timing=timing)
 
     def run(self, regions, registers, *, dumps=None, limit=100_000_000, timing=None, image=None, check=True, progress=None):
         """One run in a process of its own.
@@ -200,13 +205,13 @@ class Session:
     The context manager ends the process and removes its files, whatever happens.
     """
 
-    def __init__(self, program, *, base, size, timing=None):
+    def __init__(self, command, *, base, size, timing=None):
         self._keeps = False
         self._folder = tempfile.TemporaryDirectory(prefix="rowcast-")
         self._errors = Path(self._folder.name, "stderr")
         with open(self._errors, "w") as errors:
             self._process = subprocess.Popen(
-                [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
             )
         try:
             self._ask(f"image {base} {size}")

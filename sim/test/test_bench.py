@@ -13,7 +13,7 @@ from rowcast.registers import CAUSES, COUNTERS
 from rowcast_models.zoo import NETWORKS
 from rowcast_models.zoo.layers import LAYERS
 from rowcast_sim.bench import bench
-from rowcast_sim.bench.area import Block, blocks, figures, synthesise
+from rowcast_sim.bench.area import Block, blocks, figures
 from rowcast_sim.bench.area import tables as area_tables
 from rowcast_sim.bench.goals import AREA, BATCHES, MAPPER, RESNET8, SPEED, SURVEY, VARIANTS, Goal, layer_goal
 from rowcast_sim.bench.graph_run import GraphRun, LayerRun, run_graph
@@ -29,6 +29,7 @@ from rowcast_sim.bench.speed import Emission
 from rowcast_sim.bench.speed import figures as speed_figures
 from rowcast_sim.bench.speed import tables as speed_tables
 from rowcast_sim.bench.tiny import RESNET8_CONFIG, resnet8_cycles, resnet8_table
+from rowcast_sim.synthesis import synthesise
 from rowcast_sim.tools import ToolError
 
 # Goals ----------------------------------------------------------------------------------------------------------------
@@ -288,14 +289,29 @@ endmodule
 def test_synthesis(tmp_path, monkeypatch, operand, number):
     monkeypatch.setenv("ROWCAST_CACHE", str(tmp_path))
     text, steps = VERILOG.replace("{word}", operand), []
-    module = synthesise(text, top="top", progress=steps.append)["top"]
+    netlist = synthesise(text, top="top", progress=steps.append)
+    module = netlist.modules["top"]
     cells = count_cells(module)
     assert (cells["DP16KD"], cells["MULT18X18D"]) == (1, 1), cells
     assert len(paths(module, *INTO_MULTIPLIER)) == number
     assert len(steps) > 10
     steps.clear()
-    assert synthesise(text, top="top", progress=steps.append)["top"] == module
+    assert "DP16KD #(" in netlist.verilog()
+    assert synthesise(text, top="top", progress=steps.append) == netlist
     assert not steps, "made again"
+
+
+def test_output_registers(tmp_path, monkeypatch):
+    """The flip-flops behind the block RAM are its own, in the JSON netlist and in the Verilog."""
+    monkeypatch.setenv("ROWCAST_CACHE", str(tmp_path))
+    text = VERILOG.replace("{word}", "register").replace("reg [7:0] memory", "(* no_rw_check *) reg [7:0] memory")
+    text = text.replace("word <= memory[address]", "word <= memory[~address]")  # two ports
+    plain, folded = (synthesise(text, top="top", output_registers=folds) for folds in (False, True))
+    flops = [count_cells(netlist.modules["top"])["TRELLIS_FF"] for netlist in (plain, folded)]
+    assert flops[0] - flops[1] == 8
+    assert '.REGMODE_B("OUTREG")' in folded.verilog() and "OUTREG" not in plain.verilog()
+    with pytest.raises(ValueError, match="output registers are moved into the block RAMs of ecp5, not of ice40"):
+        synthesise(text, family="ice40", top="top", output_registers=True)
 
 
 def test_synthesis_refused(tmp_path, monkeypatch):
@@ -303,6 +319,14 @@ def test_synthesis_refused(tmp_path, monkeypatch):
     with pytest.raises(ToolError, match="(?s)did not accept the design:.*syntax error"):
         synthesise("module top(; endmodule", top="top")
     assert not list((tmp_path / "synthesis").iterdir())
+
+
+def test_synthesis_for_ice40(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROWCAST_CACHE", str(tmp_path))
+    cells = count_cells(synthesise(VERILOG.replace("{word}", "register"), family="ice40", top="top").modules["top"])
+    assert (cells["SB_RAM40_4K"], cells["SB_MAC16"]) == (1, 1), cells
+    with pytest.raises(ValueError, match="there is no synthesis for 'xc7'; families are: ecp5, ice40"):
+        synthesise("", family="xc7")
 
 
 # Speed ----------------------------------------------------------------------------------------------------------------

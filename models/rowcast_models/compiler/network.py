@@ -11,6 +11,7 @@ from .. import graph as g
 from ..golden.requantise import encode_params, quantise_multiplier_average
 from .builder import Builder
 from .chain import ChainJob, chain_box, chain_steps
+from .compact import check_program, unsupported, without_vector_unit
 from .convolution import ConvJob, convolution_steps
 from .flow import Flow, Progress, in_turn
 from .geometry import ConvShape, ceil_div
@@ -69,6 +70,11 @@ def compile_graph(graph, config, *, memory=None, keep_all=False, progress=None):
         A node that does not fit, or an image too large.
     """
     graph = fold_padding(graph, keep_all=keep_all)
+    if config.compact:
+        graph = without_vector_unit(graph)
+        for node in graph.nodes:
+            if problem := unsupported(node):
+                raise CompileError(f"node {node.name!r} ({type(node).__name__}): {problem}")
     excluded, apart = set(), set()
     while True:
         compiler = _Compiler(graph, config, memory or Memory(), keep_all, progress, excluded, apart)
@@ -107,7 +113,7 @@ class _Compiler(Placement):
         self.progress = Progress()
         self.weaver = Weaver(self.b, self.progress, self.retire)
         self.begun = set(graph.inputs)  # tensors whose place is known
-        self.joined = {} if keep_all else {**self.find_pools(apart), **self.find_chains(apart)}
+        self.joined = {} if keep_all or config.compact else {**self.find_pools(apart), **self.find_chains(apart)}
         inside = {node.name for nodes in self.joined.values() for node in nodes}
         # Nodes that have not begun, by number.
         self.left = {number: node for number, node in enumerate(graph.nodes) if node.name not in inside}
@@ -786,7 +792,7 @@ class _Compiler(Placement):
             if fields.get("dram", 0) >= self.base:
                 fields["dram"] += shift
         self.b.emit("END")
-        synchronise(self.b.ops, queue_depth=config.queue_depth)
+        synchronise(self.b.ops, queue_depth=config.queue_depth, limit=(1 << config.token_width) - 1)
         tensors = {}
         for name, value in self.values.items():
             if value.place.dram is not None:
@@ -798,10 +804,26 @@ class _Compiler(Placement):
         end = self.top + shift
         if end * lanes > MAX_IMAGE:
             raise CompileError(f"the network needs {end * lanes:,} bytes of memory, more than {MAX_IMAGE:,}")
-        return Program(
+        program = Program(
             config, [op.instruction for op in self.b.ops], bytes(self.b.constants), tensors, tuple(self.graph.inputs),
             tuple(self.graph.outputs), tuple(self.layers), (base, end), self.b.ops,
         )  # fmt: skip
+        if config.compact:
+            self.check_compact(program)
+        return program
+
+    def check_compact(self, program):
+        """A compact configuration cuts what its fields do not hold: nothing may be cut."""
+        if program.size > 1 << self.config.address_width:
+            raise CompileError(
+                f"the program and its tensors take {program.size:,} bytes, more than address_width="
+                f"{self.config.address_width} reaches ({1 << self.config.address_width:,}): set it higher, or make the "
+                "activation memory larger (act_words), which makes the program shorter"
+            )
+        if found := check_program(self.b.ops, self.config):
+            op, problem = found
+            node = self.layers[min(op.layer, len(self.layers) - 1)].name
+            raise CompileError(f"node {node!r}: {problem}")
 
 
 def settings(post):

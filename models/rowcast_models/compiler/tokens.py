@@ -17,7 +17,7 @@ from .geometry import ceil_div
 
 __all__ = ["Op", "TokenOverflow", "synchronise"]
 
-TOKEN_LIMIT = 63  # a token counter has 6 bits
+TOKEN_LIMIT = 63  # a token counter has 6 bits, unless the configuration says otherwise
 
 
 class TokenOverflow(RuntimeError):
@@ -26,9 +26,9 @@ class TokenOverflow(RuntimeError):
     Members: units, (producer, consumer).
     """
 
-    def __init__(self, producer, consumer):
+    def __init__(self, producer, consumer, limit=TOKEN_LIMIT):
         super().__init__(
-            f"{Unit(producer).name} could be more than {TOKEN_LIMIT} tokens ahead of {Unit(consumer).name}"
+            f"{Unit(producer).name} could be more than {limit} tokens ahead of {Unit(consumer).name}"
         )
         self.units = (producer, consumer)
 
@@ -84,7 +84,7 @@ class _Memory:
         self.starts[first:last], self.writes[first:last], self.reads[first:last] = [low], [(unit, index)], [{}]
 
 
-def synchronise(ops, *, queue_depth):
+def synchronise(ops, *, queue_depth, limit=TOKEN_LIMIT):
     """Set `wait` and `signal` of the operations' instructions, in place.
 
     Where more tokens of a kind could be under way than are counted, consumers wait for the end of a few operations of
@@ -93,7 +93,7 @@ def synchronise(ops, *, queue_depth):
     Raises
     ------
     TokenOverflow
-        More than 63 tokens of one kind could be under way, however few operations get one.
+        More than `limit` tokens of one kind could be under way, however few operations get one.
     """
     needs = _needs(ops)
     steps = {}
@@ -102,7 +102,7 @@ def synchronise(ops, *, queue_depth):
             op.instruction.wait = op.instruction.signal = 0
         _connect(ops, needs, steps)
         try:
-            _check_counts(ops, queue_depth)
+            _check_counts(ops, queue_depth, limit)
             return
         except TokenOverflow as overflow:
             steps[overflow.units] = 2 * steps.get(overflow.units, 1)
@@ -148,7 +148,7 @@ def _needs(ops):
     return needs
 
 
-def _check_counts(ops, queue_depth):
+def _check_counts(ops, queue_depth, limit):
     """Bound the tokens under way: a consumer can be at most its queue behind the dispatcher."""
     made, taken, recent = {}, {}, {}
     for op in ops:
@@ -165,5 +165,5 @@ def _check_counts(ops, queue_depth):
             if op.instruction.signal >> consumer & 1:
                 key = (int(unit), consumer)
                 made[key] = made.get(key, 0) + 1
-                if made[key] - taken.get(key, 0) > TOKEN_LIMIT:
-                    raise TokenOverflow(unit, Unit(consumer))
+                if made[key] - taken.get(key, 0) > limit:
+                    raise TokenOverflow(unit, Unit(consumer), limit)

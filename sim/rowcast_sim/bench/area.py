@@ -1,18 +1,10 @@
 """`rowcast bench area`: synthesis for ECP5, counted by block, and a look for a slow path."""
 
-import gzip
-import hashlib
-import json
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 import click
 from rich.console import Console
@@ -22,81 +14,16 @@ from rowcast.array_core import PEArray
 from rowcast.config import PRESETS, preset
 from rowcast.emit import verilog
 
-from ..tools import ToolError, cache_dir
+from ..synthesis import synthesise
 from .goals import AREA
 from .netlist import cells_by_module, count_cells, luts, paths
 from .output import Table, deliver, outputs, verdict
 
-__all__ = ["Block", "area", "blocks", "figures", "synthesise"]
+__all__ = ["Block", "area", "blocks", "figures"]
 
 TOP = "rowcast"
 _RESOURCES = {"flip_flops": "TRELLIS_FF", "multipliers": "MULT18X18D", "block_rams": "DP16KD"}
 _LEAST = 0.01  # share of the accelerator's LUTs or block RAMs below which a block has no row of its own
-_RUN_YOSYS = """
-import sys
-from pyosys import libyosys
-design = libyosys.Design()
-for command in sys.argv[1:]:
-    libyosys.run_pass(command, design)
-"""
-
-
-# Synthesis ------------------------------------------------------------------------------------------------------------
-
-
-def synthesise(text, *, top=TOP, flat=True, progress=None):
-    """The JSON netlist's modules of a Verilog text, from `synth_ecp5` of Yosys; found again by its contents.
-
-    Parameters
-    ----------
-    flat : one module, optimised across all blocks; else each module for itself.
-    progress : called with the name of each step of Yosys.
-
-    Raises
-    ------
-    ToolError
-        Yosys is missing, or did not accept the text; the message has the end of its output.
-    """
-    try:
-        version = metadata.version("pyosys")
-    except metadata.PackageNotFoundError:
-        raise ToolError("synthesis needs Yosys in Python: pip install pyosys") from None
-    options = f"-top {top}" if flat else f"-top {top} -noflatten"
-    digest = hashlib.sha256(repr((text, options, version)).encode()).hexdigest()[:24]
-    path = cache_dir() / "synthesis" / f"{digest}.json.gz"
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{digest}.") as folder:
-            source, netlist, packed = (Path(folder, name) for name in ("in.v", "out.json", "out.json.gz"))
-            source.write_text(text)
-            _run([f"read_verilog -DSYNTHESIS {source}", f"synth_ecp5 {options} -json {netlist}"], progress)
-            with open(netlist, "rb") as plain, gzip.open(packed, "wb", compresslevel=5) as file:
-                shutil.copyfileobj(plain, file)
-            packed.replace(path)
-    with gzip.open(path, "rb") as file:
-        return json.load(file)["modules"]
-
-
-def _run(commands, progress):
-    """Yosys in a process of its own: an error in it ends the process."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", _RUN_YOSYS, *commands], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, errors="replace",
-    )  # fmt: skip
-    said = []
-    try:
-        for line in process.stdout:
-            said = [*said[-20:], line.rstrip()]
-            step = re.match(r"\d+\.(\d+)\. Executing (\w+) pass", line)
-            if step and progress:
-                progress(f"step {step[1]}, {step[2].lower()}")
-        status = process.wait()
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-    if status != 0:
-        raise ToolError("Yosys did not accept the design:\n" + "\n".join(said))
 
 
 # Figures --------------------------------------------------------------------------------------------------------------
@@ -228,9 +155,9 @@ def area(preset_name, **files):
 
         def one(name):
             _, top, flat = work[name]
-            modules = synthesise(texts[name], top=top, flat=flat, progress=lambda step: say(name, step))
+            netlist = synthesise(texts[name], top=top, flat=flat, progress=lambda step: say(name, step))
             say(name, "done", done=True)
-            return modules
+            return netlist.modules
 
         with ThreadPoolExecutor(2) as pool:
             array, flat, by_block = pool.map(one, work)

@@ -28,7 +28,8 @@ class Bench {
     Timeline timeline;
     uint64_t now = 0;  // cycles since the process began
 
-    Bench() : dut_(&context_), layers_(1 << 16) {}
+    // The arguments are Verilator's own, and count from the moment in which the design is made.
+    Bench(int argc, char** argv) : dut_(context(argc, argv)), layers_(1 << 16) {}
     ~Bench() {
         trace("");
         dut_.final();
@@ -151,6 +152,11 @@ class Bench {
 
   private:
     static constexpr unsigned kPatience = 10000;  // cycles for the answer to a register access
+
+    VerilatedContext* context(int argc, char** argv) {
+        context_.commandArgs(argc, argv);
+        return &context_;
+    }
 
     void settle() {
         dut_.clk = 0;

@@ -205,11 +205,11 @@ bool execute(Bench& bench, const std::string& name, std::istringstream& words) {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
     prctl(PR_SET_PDEATHSIG, SIGTERM);  // do not outlive the program that asked
     answers = fdopen(dup(STDOUT_FILENO), "w");
     dup2(STDERR_FILENO, STDOUT_FILENO);
-    Bench bench;
+    Bench bench(argc, argv);  // +verilator+seed+N and the like
     std::string line;
     while (std::getline(std::cin, line)) {
         std::istringstream words(line);
