@@ -8,7 +8,7 @@ WORKERS ?= 2
 READY := .venv/.ready
 TESTS := .venv/.tests
 
-.PHONY: demo test bench lint clean distclean
+.PHONY: demo test test-long bench lint clean distclean
 
 demo: $(READY)
 	$(BIN)/rowcast demo
@@ -16,6 +16,10 @@ demo: $(READY)
 # BLAS with a thread a core, in every worker, would wait for itself.
 test: $(TESTS)
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+# LeNet-5 through the pins of the system on chip's UART, in simulation: some minutes.
+test-long: $(TESTS)
+	ROWCAST_LONG=1 $(BIN)/python -m pytest -k lenet tb/test_system.py
 
 # One figure of the README a target: bench-NAME runs `rowcast bench NAME`.
 bench-%: $(READY)

@@ -212,7 +212,7 @@ def test_requests(name, stall):
 
 
 def test_damaged_frames():
-    """Flipped bits, missing and additional bytes, noise: the twin's answers, and a good request passes after a pause."""
+    """Flipped bits, missing and additional bytes, noise: the twin's answers; after a pause a good request passes."""
     bench = Bench(CONFIGS["tiny"], stall=0.0, seed=2)
     rng, codes = random.Random(3), set()
 
@@ -289,7 +289,8 @@ def test_repeated_write():
     read = protocol.request(Command.REGISTER_READ, sequence=8, address=12, length=4)
 
     async def script(ctx):
-        codes = [(await bench.exchange(ctx, frame))[-5] for frame in (failing, damaged, failing, start, start, read, read, start)]
+        frames = failing, damaged, failing, start, start, read, read, start
+        codes = [(await bench.exchange(ctx, frame))[-5] for frame in frames]
         assert codes == [Status.ACCESS, Status.CHECKSUM, Status.ACCESS, *[Status.OK] * 5]
 
     bench.run(script)

@@ -199,11 +199,14 @@ def test_on_chip(name, stall):
     beat, size = config.dram_bytes, min(options["size"], SIZE)
     data = bytearray(rng.randbytes(size))
     outside = [] if name == "spram" else [(options["size"], 3), (1 << 19, 1)]
-    writes = random_writes(rng, rng.sample(places := bursts(rng, 30, beat_bytes=beat, low=size // 2, high=size) + outside, len(places)), beat)
+    places = bursts(rng, 30, beat_bytes=beat, low=size // 2, high=size) + outside
+    writes = random_writes(rng, rng.sample(places, len(places)), beat)
     reads = bursts(rng, 30, beat_bytes=beat, low=0, high=size // 2) + outside
     reads = [(*place, rng.randrange(2)) for place in rng.sample(reads, len(reads))]
     later = [(at, 16, 0) for at in range(size // 2, size, 16 * beat)]
-    manager = Manager(dut.bus, beat_bytes=beat, reads=reads + later, writes=writes, stall=stall, seed=1, held=len(reads))
+    manager = Manager(
+        dut.bus, beat_bytes=beat, reads=reads + later, writes=writes, stall=stall, seed=1, held=len(reads)
+    )
     simulate(dut, [manager], fill=filler(dut, data))
     assert manager.answers == [OKAY if address < options["size"] else SLVERR for address, _ in writes]
     apply_writes(data, writes, beat)
@@ -256,7 +259,8 @@ def test_two_managers(stall, memory):
     half, quarter = SIZE // 2, SIZE // 4
     jobs = {}
     for name, low, count, longest in (("main", half, 60, 16), ("side", half + quarter, 40, 1)):
-        reads = [(*place, rng.randrange(2)) for place in bursts(rng, count, beat_bytes=8, low=0, high=half, longest=longest)]
+        places = bursts(rng, count, beat_bytes=8, low=0, high=half, longest=longest)
+        reads = [(*place, rng.randrange(2)) for place in places]
         writes = random_writes(rng, bursts(rng, count, beat_bytes=8, low=low, high=low + quarter, longest=longest), 8)
         jobs[name] = reads, writes
     slow = Slow(data, rng.random() if stall else 0.3) if memory == "slow" else None
@@ -352,7 +356,8 @@ class Slow:
 
 def test_nobody_starves():
     """A side that never stops costs main a fraction of its time, and the other way round."""
-    reads, writes = [(128 * i % 8192, 16, 1) for i in range(40)], [(8192 + 128 * i % 8192, [(i, 255)] * 16) for i in range(40)]
+    reads = [(128 * i % 8192, 16, 1) for i in range(40)]
+    writes = [(8192 + 128 * i % 8192, [(i, 255)] * 16) for i in range(40)]
     single_reads, single_writes = [(8 * i, 1, 0) for i in range(50)], [(8 * i, [(i, 255)]) for i in range(50)]
 
     def run(side):
@@ -372,7 +377,8 @@ def test_nobody_starves():
 
 @pytest.mark.parametrize("options, message", [
     ({"size": 5000}, "size must be a multiple of 4096 bytes, not 5000"), ({"size": 0}, "size must be a multiple"),
-    ({"size": 4096, "spram": True}, "size must be 131072 bytes with spram"), ({"size": 1 << 33}, r"at most 2\*\*address_width"),
+    ({"size": 4096, "spram": True}, "size must be 131072 bytes with spram"),
+    ({"size": 1 << 33}, r"at most 2\*\*address_width"),
 ])  # fmt: skip
 def test_bad_sizes(options, message):
     with pytest.raises(ValueError, match=message):

@@ -38,7 +38,9 @@ def receive(line, *, divisor, ready=lambda: True):
     return bytes(got), broken
 
 
-@pytest.mark.parametrize("divisor, error", [(4, 0.0), (5, 0.0), (8, 0.03), (8, -0.03), (16, 0.04), (16, -0.04), (87, 0.02)])
+@pytest.mark.parametrize("divisor, error", [
+    (4, 0.0), (5, 0.0), (8, 0.03), (8, -0.03), (16, 0.04), (16, -0.04), (87, 0.02),
+])  # fmt: skip
 def test_receiver(divisor, error):
     """Bytes without gaps, from a sender that is a little fast or slow."""
     data = random.Random(divisor).randbytes(24 if divisor < 80 else 6)

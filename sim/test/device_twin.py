@@ -43,7 +43,9 @@ class TwinDevice:
     starts : runs so far.
     """
 
-    def __init__(self, config, memory_bytes, *, payload=256, fail_at=None, hang=False, version=protocol.PROTOCOL_VERSION):
+    def __init__(
+        self, config, memory_bytes, *, payload=256, fail_at=None, hang=False, version=protocol.PROTOCOL_VERSION
+    ):
         self.config, self.fail_at, self.hang = config, fail_at, hang
         self.bytes = np.random.default_rng(1).integers(0, 256, memory_bytes, np.uint8)
         self.values = dict.fromkeys(ACCESS, 0) | {"ID": ID_VALUE, "CONFIG": config.digest()}
@@ -94,7 +96,7 @@ class TwinDevice:
         program = [isa.decode(code[i : i + isa.BYTES]) for i in range(0, len(code), isa.BYTES)]
         memory = self.bytes[values["DATA_BASE"] : values["READ_LIMIT"]]
         FunctionalMachine(self.config, memory).run(program)
-        counts = dict.fromkeys(COUNTERS, 0) | {"cycles": CYCLES, f"cause_{CAUSES[0]}": CYCLES, "instructions": len(program)}
+        counts = dict.fromkeys(COUNTERS, 0) | {"cycles": CYCLES, f"cause_{CAUSES[0]}": CYCLES}
         for name, count in counts.items():
             values[f"COUNT_{name.upper()}"] = count
         values |= {"STATUS": DONE, "IRQ_STATUS": 1}

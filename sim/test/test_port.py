@@ -67,6 +67,14 @@ def test_answers_amid_noise():
         assert all(answer.interrupt and answer.running and answer.code is Status.OK for answer in found)
 
 
+def test_the_page_has_a_true_example():
+    page = (Path(__file__).parents[2] / "docs" / "bridge.md").read_text()
+    frames = re.findall(r"^ {4}((?:[0-9A-F]{2} ?)+)$", page, re.MULTILINE)
+    request, answer = (bytes.fromhex(frame) for frame in frames)
+    assert request == protocol.request(Command.REGISTER_READ, sequence=7, address=0, length=4)
+    assert TwinDevice(TINY, 4096).twin.feed(request) == answer
+
+
 @pytest.mark.parametrize("damage", [0.0, 0.1])
 def test_memory_through_a_bad_line(damage):
     """Any place and size, read and written."""
@@ -110,7 +118,7 @@ def test_a_frame_of_another_program():
 def test_link_problems():
     twin = TwinDevice(TINY, 4096)
     device = Device(MemoryLine(twin.twin), patience=Patience(attempts=3))
-    with pytest.raises(LinkError, match="memory: the device's bus answered with an error: MEMORY_READ of 4 bytes at 0x1000"):
+    with pytest.raises(LinkError, match="the device's bus answered with an error: MEMORY_READ of 4 bytes at 0x1000"):
         device.link.read(Command.MEMORY_READ, 4096, 4)
     with pytest.raises(LinkError, match="the device refuses REGISTER_READ of 4 bytes at 0x2000: RANGE"):
         device.link.read(Command.REGISTER_READ, 8192, 4)
@@ -212,7 +220,9 @@ def test_run_at_a_port(images, tmp_path):
     """Digits through LeNet-5 on a device at a serial port, with every tensor compared."""
     target = tmp_path / "y.npy"
     with at_a_port(TwinDevice(TINY, 128 * 1024, payload=512)) as port:
-        result = rowcast("run", "lenet5", "--input", images, "--output", target, "--port", port, "--preset", "tiny", "--check")
+        result = rowcast(
+            "run", "lenet5", "--input", images, "--output", target, "--port", port, "--preset", "tiny", "--check"
+        )
     assert result.exit_code == 0, (result.output, result.exception)
     assert re.search(r"14 of 14 tensors equal the golden bit for bit", result.stdout), result.stdout
     assert "1,000" in result.stdout  # cycles
@@ -239,13 +249,14 @@ def test_refused_at_a_port(images, tmp_path):
     refused("--input", images, "--baud", "9600", match="--baud belongs to --port")
     refused(*given, "x", "--trace", tmp_path / "t.json", match="--trace shows the RTL, not the backend port")
     with at_a_port(TwinDevice(PRESETS["small"], 65536)) as port:
-        refused(*given, port, match=r"the device has configuration .* \(preset small\), the program is for .* \(preset tiny\)")
+        refused(*given, port, match=r"device has configuration .* \(preset small\), the program is for .* \(preset tiny\)")
     with at_a_port(TwinDevice(TINY, 65536)) as port:
         refused(*given, port, match="the program needs [0-9,]+ bytes of memory .* the device has 65,536")
 
 
 def test_no_answer_at_a_port(images, monkeypatch):
-    monkeypatch.setattr(Patience, "__init__", lambda self: self.__dict__.update(answer=0.05, quiet=0.05, poll=0.01, attempts=2))
+    short = {"answer": 0.05, "quiet": 0.05, "poll": 0.01, "attempts": 2}
+    monkeypatch.setattr(Patience, "__init__", lambda self: self.__dict__.update(short))
     with at_a_port(None) as port:
         refused("--input", images, "--port", port, "--baud", "115200",
                 match="does not answer .*sent 2 times at 115200 baud.*: is this the board's UART .* bitstream")  # fmt: skip

@@ -106,8 +106,7 @@ class SpramStore(wiring.Component):
         """`across` of them make a word; the address's upper bits choose among such rows."""
         self.twin._MustUse__used = True  # Amaranth warns of what is made and never elaborated
         low, words = exact_log2(SPRAM_WORDS), []
-        row, last_row = address[low:], Signal(range(4 // self.across))
-        m.d.sync += last_row.eq(row)
+        row = address[low:]
         for number in range(4 // self.across):
             chosen, word = Signal(name=f"chosen{number}"), []
             m.d.comb += chosen.eq((self.read | self.write) & (row == number))
@@ -130,8 +129,11 @@ class SpramStore(wiring.Component):
                 word.append(data)
             words.append(Cat(word))
         value = words[0]
-        for number, other in enumerate(words[1:], 1):
-            value = Mux(last_row == number, other, value)
+        if len(words) > 1:
+            last_row = Signal(range(len(words)))
+            m.d.sync += last_row.eq(row)
+            for number, other in enumerate(words[1:], 1):
+                value = Mux(last_row == number, other, value)
         m.d.comb += self.read_data.eq(value)
 
 

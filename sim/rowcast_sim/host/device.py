@@ -67,8 +67,9 @@ class Device:
     def __init__(self, transport, *, patience=None):
         self.link = Link(transport, patience=patience)
         self.info, self.name = self.link.info, transport.name
-        if self.read("ID") != ID_VALUE:
-            raise LinkError(f"{self.name}: register ID is {self.read('ID'):#010x}, not {ID_VALUE:#010x}: this is no accelerator")
+        found = self.read("ID")
+        if found != ID_VALUE:
+            raise LinkError(f"{self.name}: register ID is {found:#010x}, not {ID_VALUE:#010x}: this is no accelerator")
         self.digest = self.read("CONFIG")
         self._places, self._active = [], None
 

@@ -26,7 +26,7 @@ class Patience:
     Parameters
     ----------
     answer : for the first byte of an answer, beyond the time that the bytes themselves take.
-    quiet : until a device has forgotten an unfinished frame; None: what it says itself, and before that `UNKNOWN_QUIET`.
+    quiet : until a device has forgotten an unfinished frame; None: what it says itself, before that `UNKNOWN_QUIET`.
     poll : longest pause between two looks at a run.
     attempts : how often a request is sent.
     """
@@ -40,8 +40,8 @@ class Patience:
 class Link:
     """Requests one after the other; each is repeated until there is an answer with a right checksum.
 
-    Writes are done once, however often they are sent: the device knows them by their sequence number.  After any failure
-    the line is left quiet for so long that the device has forgotten what it may have seen.
+    Writes are done once, however often they are sent: the device knows them by their sequence number.  After any
+    failure the line is left quiet for so long that the device has forgotten what it may have seen.
 
     Parameters
     ----------
@@ -168,7 +168,8 @@ class Link:
                 "loaded, was it made with this baud rate (--baud)?"
             )
         if refused == Status.CHECKSUM:
-            return f"{name}: the line is too bad: {what} arrived damaged {self.patience.attempts} times; try a lower baud rate"
+            times = self.patience.attempts
+            return f"{name}: the line is too bad: {what} arrived damaged {times} times; try a lower baud rate"
         if refused == Status.ACCESS:
             return f"{name}: the device's bus answered with an error: {what}"
         text = refused.name if isinstance(refused, Status) else f"status {refused}"

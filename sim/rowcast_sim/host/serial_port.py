@@ -72,7 +72,9 @@ class SerialTransport:
 
 
 def _reason(port, error):
-    text = {2: "there is no such port", 13: "no permission (on Linux: be in the group dialout)", 16: "another program uses it"}
+    text = {
+        2: "there is no such port", 13: "no permission (on Linux: be in the group dialout)", 16: "another program uses it",
+    }  # fmt: skip
     return f"{port}: {text.get(error.errno, 'cannot be opened: ' + str(error))}"
 
 
