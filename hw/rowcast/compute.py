@@ -123,7 +123,7 @@ class ComputeDecoder(wiring.Component):
                     fields = self._fields("COMPUTE_RUN")
                     m.d.sync += [getattr(self.run, field).eq(fields[field]) for field in self.run.shape().members]
                     m.d.comb += bad.eq(fields.chunks == 0)
-                    m.d.sync += self.valid.eq(~bad)
+                    m.d.sync += self.valid.eq(fields.chunks != 0)
                 with m.Default():
                     m.d.comb += bad.eq(1)
             with m.If(bad):

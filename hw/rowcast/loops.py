@@ -78,15 +78,13 @@ class LoopNest(wiring.Component):
             following.append(
                 Mux(self.start, singles[i], Mux(self.inner_last[i], Mux(load, singles[i], one_left), self.at_last[i]))
             )
-        inner = Const(1)
         if self.ahead:
             m.d.comb += self.inner_last[0].eq(1)
             with m.If(self.start | self.step):
-                for i, at_last in enumerate(following):
-                    inner = inner & at_last
-                    m.d.sync += self.at_last[i].eq(at_last)
-                    m.d.sync += (self.inner_last[i + 1] if i + 1 < len(following) else self.last).eq(inner)
+                m.d.sync += [self.at_last.eq(Cat(following)), self.last.eq(Cat(following).all())]
+                m.d.sync += [self.inner_last[i].eq(Cat(following[:i]).all()) for i in range(1, len(following))]
         else:
+            inner = Const(1)
             for i in range(len(self.widths)):
                 m.d.comb += self.inner_last[i].eq(inner)
                 inner = self.inner_last[i] & self.at_last[i]
