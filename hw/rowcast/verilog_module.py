@@ -56,6 +56,8 @@ def prepare(design, directions):
     UnknownCell
         A cell that cannot be written.
     """
+    # A value of no bits is nothing, such as a slice that is empty in this configuration.
+    design.cells = [cell for cell in design.cells if cell.kind not in _OUTPUT or cell.ports[_OUTPUT[cell.kind]]]
     prepared = Prepared(design)
     _find_drivers(prepared, directions)
     _trim(prepared)
