@@ -231,3 +231,21 @@ def test_names():
     text = emit.verilog(Named(), name="toy")
     assert "reg [3:0] begin_ = 4'd0;" in text and "wire [3:0] i_config = i[3:0];" in text
     assert "table_ <= begin_ + i_logic;" in text
+
+
+def test_values_of_no_bits():
+    """A configuration can leave nothing of a field: its registers and operators are no text."""
+
+    class Empty(wiring.Component):
+        def __init__(self):
+            super().__init__({"i": In(4), "o": Out(4)})
+
+        def elaborate(self, platform):
+            m = Module()
+            nothing, more = Signal(0), Signal(0)
+            m.d.sync += [nothing.eq(self.i), self.o.eq(Cat(self.i, nothing) + 1)]
+            m.d.comb += more.eq(nothing ^ self.i[4:])
+            return m
+
+    text = emit.verilog(Empty(), name="toy")
+    assert "nothing" not in text and "more" not in text and "o <= " in text
