@@ -11,6 +11,8 @@ WAIVERS = (
     ("UNUSEDSIGNAL", "Bits of signal are not used*", "blocks take records and addresses whole, and read some bits"),
     ("UNUSEDSIGNAL", "Signal is not used: 'm_axi_?id'", "all writes have one ID, and so may all reads"),
     ("UNUSEDSIGNAL", "Signal is not used: 's_axil_a?prot'", "registers have no protection"),
+    ("CMPCONST", "", "a configuration can leave a count so few values that a comparison with it says nothing"),
+    ("UNSIGNED", "", "the same"),
     ("PINCONNECTEMPTY", "", "a block may have results that nobody needs here"),
     ("VARHIDDEN", "", "a block and a signal inside another block may have the same name"),
 )

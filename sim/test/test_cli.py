@@ -60,7 +60,7 @@ def test_help(command):
     (["run"], "missing argument 'MODEL' .see .* run --help"),
     (["run", "lenet5"], "missing option '--input'"),
     (["demo", "--digits", "0"], "0 is not in the range 1<=x<=500"),
-    (["demo", "--preset", "huge"], "'huge' is not one of 'tiny', 'small', 'base', 'large'"),
+    (["demo", "--preset", "huge"], "'huge' is not one of 'tiny', 'micro', 'small', 'base', 'wide', 'large'"),
     (["generate"], "missing option '-o'"),
 ], ids=str)  # fmt: skip
 def test_usage_errors(arguments, match):
