@@ -17,6 +17,11 @@ LONG = {"lenet"}
 CASES = [case for case in runner.cases("system_tb") if case not in LONG or os.environ.get("ROWCAST_LONG")]
 
 
+@pytest.mark.parametrize("case", ["small_network"])
+def test_compact(case):
+    runner.run(SystemTop, preset("micro"), module="system_tb", case=case)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_system(case):
     runner.run(SystemTop, preset("tiny"), module="system_tb", case=case)

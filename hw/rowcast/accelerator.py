@@ -162,8 +162,11 @@ class Accelerator(wiring.Component):
                 "data_base", "read_base", "read_limit", "write_base", "write_limit",
             )),
             control.ended.eq(engine.ended),
+        ]  # fmt: skip
+        # Registers: every unit has its part in them, and what is waited for lasts for some cycles.
+        m.d.sync += [
             control.quiet.eq(engine.quiet & engine.axi_idle & fetch.idle),
             control.axi_idle.eq(engine.axi_idle & fetch.idle),
-        ]  # fmt: skip
+        ]
         for report, source in zip(control.errors, (fetch.error, *engine.errors), strict=True):
             wiring.connect(m, source, report)

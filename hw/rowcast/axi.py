@@ -7,10 +7,10 @@ two together and drives what is constant (full beats, incrementing bursts).
 
 from amaranth import Module, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.data import View
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, Signature
 from amaranth.utils import ceil_log2
+
+from .skid import Skid
 
 __all__ = [
     "FETCH_ID", "ID_WIDTH", "LOAD_ID", "OKAY", "ReadArbiter", "address_layout", "join_manager", "lite_ports", "lite_signature",
@@ -208,23 +208,22 @@ class ReadArbiter(wiring.Component):
                 m.d.sync += [self.ar.payload.id.eq(LOAD_ID), _copy(self.ar.payload, self.load_ar.payload)]
 
     def _beats(self, m):
-        layout = read_data_layout(self.config, id_width=ID_WIDTH)
-        m.submodules.beats = beats = SyncFIFO(width=layout.size, depth=2)
-        front = View(layout, beats.r_data)
+        m.submodules.beats = beats = Skid(read_data_layout(self.config, id_width=ID_WIDTH))
+        front = beats.o.payload
         m.d.comb += [
-            beats.w_data.eq(self.r.payload),
-            beats.w_en.eq(self.r.valid),
-            self.r.ready.eq(beats.w_rdy),
+            beats.i.payload.eq(self.r.payload),
+            beats.i.valid.eq(self.r.valid),
+            self.r.ready.eq(beats.i.ready),
         ]
         for client, number in ((self.fetch_r, FETCH_ID), (self.load_r, LOAD_ID)):
             m.d.comb += [
-                client.valid.eq(beats.r_rdy & (front.id == number)),
+                client.valid.eq(beats.o.valid & (front.id == number)),
                 *(getattr(client.payload, name).eq(getattr(front, name)) for name in ("data", "resp", "last")),
             ]
         with m.If(front.id == LOAD_ID):
-            m.d.comb += beats.r_en.eq(self.load_r.ready)
+            m.d.comb += beats.o.ready.eq(self.load_r.ready)
         with m.Else():
-            m.d.comb += beats.r_en.eq(self.fetch_r.ready)
+            m.d.comb += beats.o.ready.eq(self.fetch_r.ready)
 
 
 def _copy(target, source):

@@ -27,10 +27,11 @@ def _offset_bits(config):
 
 
 def loops_layout(config):
-    """The five loops of a chunk, by level; a step is taken modulo half the scratchpad."""
+    """The five loops of a chunk, by level; a step is taken modulo half the scratchpad, `singles` are counts of 1."""
     return data.StructLayout(
         {
             "counts": data.ArrayLayout(COUNT_BITS, len(LEVELS)),
+            "singles": len(LEVELS),
             "steps": data.ArrayLayout(_offset_bits(config), len(LEVELS)),
         }
     )
@@ -89,7 +90,9 @@ class ComputeDecoder(wiring.Component):
                 "valid": Out(1),
                 "changed": Out(1, init=1),
                 "run": Out(run_layout()),
-                "loops": Out(loops_layout(config), init={"counts": [1] * len(LEVELS)}),
+                "loops": Out(
+                    loops_layout(config), init={"counts": [1] * len(LEVELS), "singles": (1 << len(LEVELS)) - 1}
+                ),
                 "take": In(1),
                 "error": Out(unit_error()),
             }
@@ -112,6 +115,7 @@ class ComputeDecoder(wiring.Component):
                             index, count = LEVELS.index(level), fields[f"count_{level}"]
                             m.d.sync += [
                                 self.loops.counts[index].eq(count),
+                                self.loops.singles[index].eq(count == 1),
                                 self.loops.steps[index].eq(fields[f"step_{level}"]),
                             ]
                         m.d.comb += bad.eq(Cat(fields[f"count_{level}"] == 0 for level in levels).any())
@@ -119,7 +123,7 @@ class ComputeDecoder(wiring.Component):
                     fields = self._fields("COMPUTE_RUN")
                     m.d.sync += [getattr(self.run, field).eq(fields[field]) for field in self.run.shape().members]
                     m.d.comb += bad.eq(fields.chunks == 0)
-                    m.d.sync += self.valid.eq(~bad)
+                    m.d.sync += self.valid.eq(fields.chunks != 0)
                 with m.Default():
                     m.d.comb += bad.eq(1)
             with m.If(bad):
@@ -141,7 +145,7 @@ class ChunkGate(wiring.Component):
     Members
     -------
     filter_filled, ifmap_filled, psum_freed : strobes.
-    want : a chunk could start; `new_pass`: it is the first of a pass, and takes a psum half.
+    want : a chunk could start; `new_pass`: if it does, it is the first of a pass, and takes a psum half.
     go : it does (combinational), and takes one half of each.
     lacks : index in `registers.CAUSES` of what is not there.
     """
@@ -236,12 +240,12 @@ class DrainMerge(wiring.Component):
     """Lets a drain into the next cycle's record when the psum memories' read port and the chains are free.
 
     The read port belongs to a capture that adds, for `lanes` cycles.  In the chains a psum needs a cycle a row, so a
-    row above the previously drained one waits for `rows` cycles: only between passes.
+    row above the previously drained one waits for `rows` cycles: only between passes.  `ready` is a register.
 
     Members
     -------
-    adds : the next record has a capture that is neither `first` nor `discard`.
-    drain, row, psum, ready, block : `ComputeUnit`'s drain ports.
+    adds : the record after the next has a capture that is neither `first` nor `discard`.
+    drain, row, psum, ready : `ComputeUnit`'s drain ports.
     o_drain, o_row, o_psum : the record's fields.
     """
 
@@ -250,7 +254,6 @@ class DrainMerge(wiring.Component):
     row: Signal
     psum: Signal
     ready: Signal
-    block: Signal
     o_drain: Signal
     o_row: Signal
     o_psum: Signal
@@ -265,7 +268,6 @@ class DrainMerge(wiring.Component):
                 "row": In(control["drain_row"].shape),
                 "psum": In(control["drain_psum"].shape),
                 "ready": Out(1),
-                "block": Out(1),
                 "o_drain": Out(1),
                 "o_row": Out(control["drain_row"].shape),
                 "o_psum": Out(control["drain_psum"].shape),
@@ -275,18 +277,19 @@ class DrainMerge(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        taken = Signal(range(config.lanes))  # cycles for which the read port is still taken
+        taken = Signal(range(config.lanes + 1))  # cycles for which the read port is taken, this one included
         underway = Signal(range(config.rows))  # cycles for which the last psum may still be in a chain
+        take, waits = Signal(), Signal()
         m.d.comb += [
-            self.block.eq(self.adds | taken.any()),
-            self.ready.eq(~self.block & ~(underway.any() & (self.row > self.o_row))),
+            take.eq(self.drain & self.ready),
+            waits.eq((underway > 1) & (self.row > self.o_row) & ~take),
         ]
         with m.If(self.adds):
-            m.d.sync += taken.eq(config.lanes - 1)
+            m.d.sync += taken.eq(config.lanes)
         with m.Elif(taken.any()):
             m.d.sync += taken.eq(taken - 1)
-        m.d.sync += self.o_drain.eq(self.drain & self.ready)
-        with m.If(self.drain & self.ready):
+        m.d.sync += [self.ready.eq(~(self.adds | (taken > 1) | waits)), self.o_drain.eq(take)]
+        with m.If(take):
             m.d.sync += [self.o_row.eq(self.row), self.o_psum.eq(self.psum), underway.eq(config.rows - 1)]
         with m.Elif(underway.any()):
             m.d.sync += underway.eq(underway - 1)
@@ -317,8 +320,8 @@ class ComputeUnit(wiring.Component):
     psum_filled : the psum half of a pass is complete: a drain taken in this cycle or later sees all of it.
     psum_freed : a psum half has been drained.
     drain, drain_row, drain_psum, drain_ready : POST's reads of psums, `drain_psum` with its half; in `control` in the
-        cycle after `drain` & `drain_ready`.  `drain_ready` depends on `drain_row`, not on `drain`.
-    drain_block : the psum memories' read ports are not free; a part of `drain_ready`, from registers only.
+        cycle after `drain` & `drain_ready`.  `drain_ready` is a register.  A row above that of the drain before stands
+        at `drain_row` for at least one cycle before its `drain`.
     control : to the PE array.
     cause : index in `registers.CAUSES`: computing, filters, ifmap, drain (psum half) or instruction.  Register.
     mac_cycle : `control.mac`.
@@ -347,7 +350,6 @@ class ComputeUnit(wiring.Component):
                 "drain_row": In(control["drain_row"].shape),
                 "drain_psum": In(control["drain_psum"].shape),
                 "drain_ready": Out(1),
-                "drain_block": Out(1),
                 "control": Out(control),
                 "cause": Out(range(len(CAUSES)), init=CAUSES.index("instruction")),
                 "mac_cycle": Out(1),
@@ -361,20 +363,20 @@ class ComputeUnit(wiring.Component):
         m.submodules.merge = merge = DrainMerge(self.config)
         wiring.connect(m, wiring.flipped(self.i), decoder.i)
         wiring.connect(m, wiring.flipped(self.error), decoder.error)
-        running, turn = self._turns(m, decoder)
+        running, turn, adds = self._turns(m, decoder)
 
         # The end of a pass travels beside its last capture until a drain may follow.
         ending = Signal(schedule.capture_to_drain(self.config))
-        freed = Signal()
-        m.d.sync += [ending.eq(Cat(turn.pass_end, ending[:-1])), freed.eq(turn.chunk_end)]
+        freed, ends = Signal(), Signal()  # `ends`: anything in `ending`
+        ended = Cat(turn.pass_end, ending[:-1])
+        m.d.sync += [ending.eq(ended), ends.eq(ended.any()), freed.eq(turn.chunk_end)]
         m.d.comb += [
             path.turn.eq(turn),
-            merge.adds.eq(turn.capture & ~turn.first & ~turn.discard),
+            merge.adds.eq(adds),
             merge.drain.eq(self.drain),
             merge.row.eq(self.drain_row),
             merge.psum.eq(self.drain_psum),
             self.drain_ready.eq(merge.ready),
-            self.drain_block.eq(merge.block),
             self.control.eq(path.control),
             self.control.drain.eq(merge.o_drain),
             self.control.drain_row.eq(merge.o_row),
@@ -383,34 +385,40 @@ class ComputeUnit(wiring.Component):
             self.filter_freed.eq(freed),
             self.ifmap_freed.eq(freed),
             self.psum_filled.eq(ending[-1]),
-            self.busy.eq(running | decoder.valid | turn.mac | path.control.mac | ending.any()),
+            self.busy.eq(running | decoder.valid | turn.mac | path.control.mac | ends),
         ]
         return m
 
     def _turns(self, m, decoder):
-        """Stage 0, which turn is current and whether it goes.  Returns: a run is under way; the turn at stage 1."""
+        """Stage 0, which turn is current and whether it goes.
+
+        Returns: a run is under way; the turn at stage 1; this turn is a capture that adds to its psums.
+        """
         config = self.config
-        m.submodules.nest = nest = LoopNest([COUNT_BITS] * len(LEVELS))
+        m.submodules.nest = nest = LoopNest([COUNT_BITS] * len(LEVELS), ahead=True)
         loops = Signal(loops_layout(config), reset_less=True)
         primed = Signal()  # the discarded capture after a reset has been given
         gap = Signal(range(config.lanes))  # cycles until the next capture may come
-        active, end_of_dot, step = Signal(), Signal(), Signal()
+        gone = Signal()  # `gap` is 0
+        active, end_of_dot, step, dot_ends = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [count.eq(value) for count, value in zip(nest.counts, loops.counts, strict=True)]
         m.d.comb += [
             end_of_dot.eq(nest.inner_last[DOT_LEVELS]),
-            step.eq(active & ~(end_of_dot & gap.any()) & ~self.error.valid),
+            step.eq(active & (~end_of_dot | gone) & ~self.error.valid),
+            dot_ends.eq(active & end_of_dot & gone & ~self.error.valid),  # and `step`
             nest.step.eq(step),
+            nest.singles.eq(loops.singles),
         ]
         m.d.sync += primed.eq(1)
-        with m.If(~primed | (step & end_of_dot)):
-            m.d.sync += gap.eq(config.lanes - 1)
-        with m.Elif(gap.any()):
-            m.d.sync += gap.eq(gap - 1)
+        with m.If(~primed | dot_ends):
+            m.d.sync += [gap.eq(config.lanes - 1), gone.eq(0)]
+        with m.Else():
+            m.d.sync += [gap.eq(gap - gap.any()), gone.eq(gap <= 1)]
         with m.If(decoder.take):
             m.d.sync += loops.eq(decoder.loops)
 
         turn = Signal(turn_layout(config))
-        running = self._runs(m, decoder, nest, active, turn)
+        running, first = self._runs(m, decoder, nest, active, gone, turn)
         # How this turn's address follows from the one before.
         advanced = Signal(len(LEVELS), reset_less=True)
         chunk_start, dot_start = Signal(init=1), Signal(init=1)
@@ -419,16 +427,19 @@ class ComputeUnit(wiring.Component):
         deltas = [Mux(level, delta, 0) for level, delta in zip(advanced, loops.steps, strict=True)]
         m.d.sync += [
             turn.mac.eq(step),
-            turn.capture.eq((step & end_of_dot) | ~primed),
+            turn.capture.eq(dot_ends | ~primed),
             turn.discard.eq(~primed),
             turn.chunk_start.eq(chunk_start),
             turn.dot_start.eq(dot_start),
             turn.delta.eq(reduce(or_, deltas)),
         ]
-        return running, turn
+        return running, turn, dot_ends & ~first
 
-    def _runs(self, m, decoder, nest, active, turn):
-        """From chunk to chunk and from run to run: drives `active`, what a turn knows of its run, and `cause`."""
+    def _runs(self, m, decoder, nest, active, gone, turn):
+        """From chunk to chunk and from run to run: drives `active`, what a turn knows of its run, and `cause`.
+
+        Returns: a run is under way; its psums start with the current chunk.
+        """
         m.submodules.gate = gate = ChunkGate()
         run = Signal(run_layout())
         loaded = Signal()  # a run is here
@@ -438,7 +449,7 @@ class ComputeUnit(wiring.Component):
         half, psum_half = Signal(), Signal()
         chunk_end, run_end, pass_end = Signal(), Signal(), Signal()
         m.d.comb += [
-            chunk_end.eq(nest.step & nest.last),
+            chunk_end.eq(active & nest.last & gone & ~self.error.valid),  # `nest.step` in the last turn
             run_end.eq(chunk_end & ~more),
             pass_end.eq(run_end & run.last),
             nest.start.eq(restart),
@@ -447,7 +458,8 @@ class ComputeUnit(wiring.Component):
             gate.ifmap_filled.eq(self.ifmap_filled),
             gate.psum_freed.eq(self.psum_freed),
             gate.want.eq((loaded & ~active) | (chunk_end & (more | (decoder.valid & ~decoder.changed)))),
-            gate.new_pass.eq(pass_end | ~owner),
+            # Of a chunk that follows this one, or of one that waits: not the late `pass_end`.
+            gate.new_pass.eq(Mux(active, ~more & run.last, ~owner)),
         ]
         m.d.sync += [restart.eq(0), half.eq(half ^ chunk_end), psum_half.eq(psum_half ^ pass_end)]
         with m.If(chunk_end):
@@ -480,4 +492,4 @@ class ComputeUnit(wiring.Component):
             m.d.sync += self.cause.eq(gate.lacks)
         with m.Else():
             m.d.sync += self.cause.eq(CAUSES.index("instruction"))
-        return loaded
+        return loaded, run.first

@@ -41,7 +41,7 @@ class ControlUnit(wiring.Component):
     quiet : queues are empty, units are not busy, fetch and DMA have nothing under way.
     axi_idle : fetch and DMA have nothing under way.
     errors : reports, the most important first; each stays up until `clear`.
-    begin : strobe; counters, tokens and `ended` are cleared, fetch starts.
+    begin : strobe, the cycle after `start`; counters, tokens and `ended` are cleared, fetch starts.
     run : the cycles that count, from the one after `begin` to the last one before done or halted.
     stop : nothing new is begun on AXI and no instruction is handed on.
     clear : reset of everything but host registers, counters and AXI arbitration.
@@ -96,20 +96,24 @@ class ControlUnit(wiring.Component):
         m.d.sync += [
             cycles.eq(Mux(holds & ~reached & ~failed, cycles + 1, 0)),
             failed.eq(running & any_error & ~failed),
+            self.begin.eq(0),
             self.done_event.eq(0),
             self.error_event.eq(0),
         ]
         self._latch_error(m, running, failed)
         with m.FSM() as fsm:
             with m.State("IDLE"):
-                m.d.comb += self.begin.eq(self.start & ~self.soft_reset)
-                with m.If(self.begin):
-                    m.d.sync += self.done.eq(0)
-                    m.next = "RUN"
+                with m.If(self.start & ~self.soft_reset):
+                    m.d.sync += [self.done.eq(0), self.begin.eq(1)]
+                    m.next = "BEGIN"
+                self._unless_reset(m)
+            with m.State("BEGIN"):
+                m.next = "RUN"
                 self._unless_reset(m)
             with m.State("RUN"):
                 m.d.comb += holds.eq(self.ended & self.quiet & ~any_error)
                 with m.If(failed):
+                    m.d.sync += self.stop.eq(1)
                     m.next = "STOP"
                 with m.Elif(reached):
                     m.d.sync += [self.done.eq(1), self.done_event.eq(~self.soft_reset)]
@@ -127,22 +131,24 @@ class ControlUnit(wiring.Component):
                 m.d.comb += holds.eq(self.axi_idle)
                 m.d.sync += [self.done.eq(0), self.error.eq(0)]
                 with m.If(reached):
+                    m.d.sync += self.clear.eq(1)
                     m.next = "CLEAR"
             with m.State("CLEAR"):
-                m.d.comb += [self.clear.eq(1), holds.eq(1)]
+                m.d.comb += holds.eq(1)
                 with m.If(cycles == CLEAR_CYCLES - 1):
+                    m.d.sync += [self.stop.eq(0), self.clear.eq(0)]
                     m.next = "IDLE"
         idle, halted = fsm.ongoing("IDLE"), fsm.ongoing("HALT")
         m.d.comb += [
             running.eq(fsm.ongoing("RUN")),
             self.run.eq(running | fsm.ongoing("STOP")),
-            self.stop.eq(~(idle | running)),
             self.busy.eq(~(idle | halted)),
         ]
         return m
 
     def _unless_reset(self, m):
         with m.If(self.soft_reset):
+            m.d.sync += self.stop.eq(1)
             m.next = "RESET"
 
     def _latch_error(self, m, running, failed):

@@ -82,7 +82,6 @@ class InstructionQueue(wiring.Component):
         push, pop = Signal(), Signal()
         m.d.comb += [
             self.i.ready.eq(~self.level[address_bits]),
-            self.o.valid.eq(self.level != 0),
             push.eq(self.i.valid & self.i.ready),
             pop.eq(self.o.valid & self.o.ready),
             write.en.eq(push),
@@ -93,23 +92,27 @@ class InstructionQueue(wiring.Component):
         ]
         m.d.sync += [head.eq(head + pop), tail.eq(tail + push)]
         with m.If(push ^ pop):  # one adder: + 1 or - 1
-            m.d.sync += self.level.eq(self.level + Cat(Const(1, 1), pop.replicate(address_bits)))
+            m.d.sync += [
+                self.level.eq(self.level + Cat(Const(1, 1), pop.replicate(address_bits))),
+                self.o.valid.eq(push | (self.level != 1)),
+            ]
         return m
 
 
 class TokenGate(wiring.Component):
-    """Holds an instruction back until the tokens that it waits for are there; then takes them.  Latency 1, one a cycle.
+    """Holds an instruction back until the tokens that it waits for are there; then takes them.  Latency 2, one in two cycles.
 
-    The tokens are taken when the instruction goes to the output register, which can be some time before its unit takes
-    it.
+    Two registers: in the first the instruction waits, and `granted` says that its tokens are there; the second is in front of
+    the unit.  The tokens are taken when the instruction goes there, which can be some time before its unit takes it.
 
     Members
     -------
     i, o : instructions; those at `o` have their tokens.
     available : units from which at least one token is there.
-    take : units from which one token is taken, in the cycle of the transfer at `i`.
-    missing : units whose token the instruction at `i` lacks, while nothing is in front of it in the output register.
-    stop : lets no further instruction to the output register.
+    take : units from which one token is taken; a register.
+    missing : units whose token the first instruction lacks, while nothing is in front of it.
+    waits : there is an instruction in the first register.
+    stop : lets no further instruction to the unit.
     """
 
     i: stream.Interface
@@ -117,6 +120,7 @@ class TokenGate(wiring.Component):
     available: Signal
     take: Signal
     missing: Signal
+    waits: Signal
     stop: Signal
 
     def __init__(self):
@@ -127,30 +131,43 @@ class TokenGate(wiring.Component):
                 "available": In(isa.TOKEN_UNITS),
                 "take": Out(isa.TOKEN_UNITS),
                 "missing": Out(isa.TOKEN_UNITS),
+                "waits": Out(1),
                 "stop": In(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        lacking = Signal(isa.TOKEN_UNITS)
-        output = Signal(instruction_layout(), reset_less=True)
-        passes = Signal()
+        held, output = Signal(fetched_layout(), reset_less=True), Signal(instruction_layout(), reset_less=True)
+        wait = Signal(isa.TOKEN_UNITS)  # of the instruction held, 0 without one
+        granted, free, passes = Signal(), Signal(), Signal()
+        lacking, next_lacking = Signal(isa.TOKEN_UNITS), Signal(isa.TOKEN_UNITS)
         m.d.comb += [
-            lacking.eq(self.i.payload.wait & ~self.available),
-            self.i.ready.eq((lacking == 0) & ~self.stop & (~self.o.valid | self.o.ready)),
-            passes.eq(self.i.valid & self.i.ready),
-            self.take.eq(Mux(passes, self.i.payload.wait, 0)),
-            self.missing.eq(Mux(self.i.valid & ~self.o.valid, lacking, 0)),
+            lacking.eq(wait & (~self.available | self.take)),
+            next_lacking.eq(self.i.payload.wait & (~self.available | self.take)),
+            free.eq(~self.o.valid | self.o.ready),
+            passes.eq(granted & ~self.stop & free),
+            self.i.ready.eq(~self.waits),
+            self.missing.eq(Mux(self.o.valid, 0, lacking)),
             self.o.payload.eq(output),
         ]
-        with m.If(passes):
+        m.d.sync += self.take.eq(Mux(passes, wait, 0))
+        with m.If(~self.waits):
             m.d.sync += [
-                self.o.valid.eq(1),
-                *(output[name].eq(self.i.payload[name]) for name in ("opcode", "signal", "payload", "index")),
+                self.waits.eq(self.i.valid),
+                granted.eq(self.i.valid & (next_lacking == 0)),
+                wait.eq(Mux(self.i.valid, self.i.payload.wait, 0)),
+                held.eq(self.i.payload),
             ]
-        with m.Elif(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
+        with m.Elif(passes):
+            m.d.sync += [self.waits.eq(0), granted.eq(0), wait.eq(0)]
+        with m.Else():
+            m.d.sync += granted.eq(lacking == 0)
+        with m.If(free):  # what is not valid may be anything: the payload does not wait for the tokens
+            m.d.sync += [
+                self.o.valid.eq(passes),
+                *(output[name].eq(held[name]) for name in ("opcode", "signal", "payload", "index")),
+            ]
         return m
 
 
@@ -196,22 +213,26 @@ class Tokens(wiring.Component):
                     continue
                 count = Signal(TOKEN_BITS, name=f"count_{Unit(producer).name}_{Unit(consumer).name}".lower())
                 up, down = self.signals[producer][consumer], self.takes[consumer][producer]
+                some = Signal(name=f"some_{Unit(producer).name}_{Unit(consumer).name}".lower())
                 with m.If(up ^ down):  # one adder: + 1 or - 1
-                    m.d.sync += count.eq(count + Cat(Const(1, 1), down.replicate(TOKEN_BITS - 1)))
+                    m.d.sync += [
+                        count.eq(count + Cat(Const(1, 1), down.replicate(TOKEN_BITS - 1))),
+                        some.eq((up & ~count.all()) | (down & (count != 1))),
+                    ]
                 with m.If(self.clear):
-                    m.d.sync += count.eq(0)
-                m.d.comb += self.available[consumer][producer].eq(count.any())
+                    m.d.sync += [count.eq(0), some.eq(0)]
+                m.d.comb += self.available[consumer][producer].eq(some)
                 overflows.append(up & ~down & count.all())
         m.d.sync += self.overflow.eq(Cat(*overflows).any())
         return m
 
 
 class Dispatch(wiring.Component):
-    """Deals the instructions of a program to the queues of their units, in order, one a cycle.
+    """Deals the instructions of a program to the queues of their units, in order, one in two cycles.
 
     An instruction whose queue is full blocks all that follow.  END ends the run's dispatching.  Behind each queue a
     `TokenGate` waits for the tokens that an instruction needs.  The payload of an instruction is that of its unit's
-    longest format at most; bits beyond are dropped.  Latency from `i` to a unit that is free: 2 cycles.
+    longest format at most; bits beyond are dropped.  Latency from `i` to a unit that is free: 4 cycles.
 
     Errors: OPCODE (unknown); FIELD (a wait or signal bit of the instruction's own unit, any in one of COMPUTE or
     CONTROL); TOKEN (a counter overflows; the index is that of the last dispatched instruction).  The faulty instruction
@@ -276,6 +297,7 @@ class Dispatch(wiring.Component):
         m.submodules.tokens = tokens = Tokens()
         m.d.comb += tokens.clear.eq(self.start)
         push, ready, occupied = Signal(len(QUEUE_UNITS)), Signal(len(QUEUE_UNITS)), Signal(len(QUEUE_UNITS))
+        held, item = self._decode(m, push, ready, tokens.overflow)
         for unit in QUEUE_UNITS:
             name = unit.name.lower()
             queue, gate = InstructionQueue(unit=unit, depth=self.config.queue_depth), TokenGate()
@@ -284,11 +306,11 @@ class Dispatch(wiring.Component):
             wiring.connect(m, queue.o, gate.i)
             wiring.connect(m, gate.o, wiring.flipped(output))
             m.d.comb += [
-                queue.i.payload.eq(self.i.payload),
+                queue.i.payload.eq(item),
                 queue.i.valid.eq(push[unit]),
                 ready[unit].eq(queue.i.ready),
                 gate.stop.eq(self.stop),
-                occupied[unit].eq(queue.o.valid | gate.o.valid),
+                occupied[unit].eq(queue.o.valid | gate.waits | gate.o.valid),
                 self.levels.word_select(int(unit), 4).eq(Mux(queue.level >= 15, 15, queue.level)),
             ]
             if unit < isa.TOKEN_UNITS:
@@ -299,29 +321,26 @@ class Dispatch(wiring.Component):
                     self.missing[unit].eq(gate.missing),
                     self.waiting[unit].eq(gate.missing.any()),
                 ]
-        m.d.comb += self.empty.eq(occupied == 0)
-        self._decode(m, push, ready, tokens.overflow)
+        m.d.comb += self.empty.eq(~held & (occupied == 0))
         return m
 
     def _decode(self, m, push, ready, overflow):
-        item = self.i.payload
-        target, halted, legal, go = Signal(len(Unit)), Signal(), Signal(), Signal()
-        partners = Signal(isa.TOKEN_UNITS)  # token units that must not be named
+        """One register, with what the opcode means, between fetch and the queues: `i.ready` says that it is free."""
+        held, item, target, legal = self._take(m)
+        halted, go = Signal(), Signal()
         last_index = Signal(INDEX_BITS)
-        with m.Switch(item.opcode):
-            for unit in Unit:
-                with m.Case(*(form.opcode for form in isa.FORMATS.values() if form.unit is unit)):
-                    m.d.comb += target.eq(1 << unit)
-        no_tokens = target[Unit.COMPUTE] | target[Unit.CONTROL]
+        queues = target[: len(QUEUE_UNITS)]
         m.d.comb += [
-            partners.eq(target[: isa.TOKEN_UNITS] | no_tokens.replicate(isa.TOKEN_UNITS)),
-            legal.eq(target.any() & ~((item.wait | item.signal) & partners).any()),
             halted.eq(self.stop | self.ended | self.error.valid),
-            go.eq(self.i.valid & ~halted),
-            push.eq(Mux(go & legal, target[: len(QUEUE_UNITS)], 0)),
-            self.i.ready.eq(~halted & (~legal | target[Unit.CONTROL] | (target[: len(QUEUE_UNITS)] & ready).any())),
-            self.dispatched.eq(self.i.valid & self.i.ready & legal),
+            go.eq(held & ~halted),
+            push.eq(Mux(go & legal, queues, 0)),
+            self.i.ready.eq(~held & ~halted),
+            self.dispatched.eq(go & legal & (target[Unit.CONTROL] | (queues & ready).any())),
         ]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += held.eq(1)
+        with m.Elif(self.dispatched):
+            m.d.sync += held.eq(0)
         with m.If(self.dispatched):
             m.d.sync += last_index.eq(item.index)
         with m.If(self.start):
@@ -333,6 +352,28 @@ class Dispatch(wiring.Component):
                 self._fail(m, Error.TOKEN, last_index)
             with m.Elif(go & ~legal):
                 self._fail(m, Mux(target.any(), Error.FIELD, Error.OPCODE), item.index)
+        return held, item
+
+    def _take(self, m):
+        """The register: whether it is full, the instruction, its unit (one-hot, 0: unknown opcode), whether it is legal."""
+        arriving = self.i.payload
+        unit = Signal(len(Unit))
+        with m.Switch(arriving.opcode):
+            for each in Unit:
+                with m.Case(*(form.opcode for form in isa.FORMATS.values() if form.unit is each)):
+                    m.d.comb += unit.eq(1 << each)
+        partners = Signal(isa.TOKEN_UNITS)  # token units that must not be named
+        no_tokens = unit[Unit.COMPUTE] | unit[Unit.CONTROL]
+        m.d.comb += partners.eq(unit[: isa.TOKEN_UNITS] | no_tokens.replicate(isa.TOKEN_UNITS))
+        held = Signal()
+        item, target, legal = Signal.like(arriving, reset_less=True), Signal.like(unit, reset_less=True), Signal(reset_less=True)
+        with m.If(~held):
+            m.d.sync += [
+                item.eq(arriving),
+                target.eq(unit),
+                legal.eq(unit.any() & ~((arriving.wait | arriving.signal) & partners).any()),
+            ]
+        return held, item, target, legal
 
     def _fail(self, m, code, index):
         m.d.sync += [self.error.valid.eq(1), self.error.code.eq(code), self.error.index.eq(index)]

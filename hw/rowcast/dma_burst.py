@@ -41,8 +41,8 @@ class BurstSplitter(wiring.Component):
 
     `burst_beats` is a power of two and at most 4 KiB long, so a burst that crosses none of its multiples crosses no
     4 KiB border (AXI4, A3.4.1), no remaining length need be kept, and all inner bursts of a row are full and aligned.
-    A whole row is compared with the window before its first burst leaves.  Latency 3 cycles, a burst a cycle, across
-    rows too.
+    A whole row is compared with the window before its first burst leaves.  Latency 3 cycles; a burst a cycle within a row, a row
+    in two cycles.
 
     Parameters
     ----------
@@ -110,39 +110,43 @@ class BurstSplitter(wiring.Component):
         beat, last = Signal(bits, reset_less=True), Signal(bits, reset_less=True)
         tag = Signal(self.tag_shape, reset_less=True)
 
-        done, take_span = Signal(), Signal()
+        # A stage takes a row only while it is empty, so no path leads through them against the flow.
+        take_start, take_span, take = Signal(), Signal(), Signal()
         m.d.comb += [
-            done.eq(~valid | (self.o.valid & self.o.ready & self.o.payload.last)),
-            take_span.eq(~span_valid | done),
-            self.i.ready.eq(~start_valid | take_span),
+            self.i.ready.eq(~start_valid),
+            take_start.eq(self.i.valid & ~start_valid),
+            take_span.eq(start_valid & ~span_valid),
+            take.eq(span_valid & ~valid),
         ]
-        with m.If(self.i.ready):
+        m.d.sync += [
+            start_valid.eq(take_start | (start_valid & ~take_span)),
+            span_valid.eq(take_span | (span_valid & ~take)),
+            valid.eq(take | (valid & ~(self.o.valid & self.o.ready & self.o.payload.last))),
+        ]
+        with m.If(~start_valid):
             m.d.sync += [
-                start_valid.eq(self.i.valid),
                 start.eq(total),
                 start_wild.eq(total[bits] | row.beat[bits:].any() | row.beat[-1]),
                 start_bad.eq(row.bad),
                 more.eq(row.more),
                 start_tag.eq(row.tag),
             ]
-        with m.If(take_span):
+        with m.If(~span_valid):
             m.d.sync += [
-                span_valid.eq(start_valid),
                 span_first.eq(start),
                 span_last.eq(final),
                 span_wild.eq(start_wild | final[bits:].any() | (Cat(zeros, start) < self.window_base)),
                 span_bad.eq(start_bad),
                 span_tag.eq(start_tag),
             ]
-        with m.If(done):
+        with m.If(~valid):
             m.d.sync += [
-                valid.eq(span_valid),
                 last.eq(span_last),
                 wild.eq(span_wild | (span_last >= self.window_limit[low:]) | span_bad.any()),
                 bad.eq(span_bad),
                 tag.eq(span_tag),
             ]
-        self._burst(m, beat=beat, last=last, load=done, first=span_first)
+        self._burst(m, beat=beat, last=last, load=~valid, first=span_first)
         m.d.comb += [
             self.o.valid.eq(valid & ~wild),
             self.o.payload.addr.eq(Cat(zeros, beat)),

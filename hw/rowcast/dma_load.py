@@ -1,7 +1,7 @@
 """LOAD: memory to chip."""
 
 from amaranth import Cat, Const, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
@@ -10,6 +10,7 @@ from .axi import OKAY, read_channels
 from .dma_rows import AddressStage, beat_mask, first_error
 from .interfaces import param_layout, unit_ports, write_port
 from .registers import Error
+from .skid import Skid
 
 __all__ = ["LoadUnit"]
 
@@ -87,7 +88,7 @@ class LoadUnit(wiring.Component):
             ),
         )  # fmt: skip
         self._issue(m, addresses.bursts, halt=halt)
-        self._write(m, addresses.rows, halt=halt, take=take, written=written)
+        self._write(m, addresses, halt=halt, take=take, written=written)
         m.d.comb += self.busy.eq(addresses.busy | written)
         return m
 
@@ -114,17 +115,18 @@ class LoadUnit(wiring.Component):
         with m.Elif(~issue & ended):
             m.d.sync += self.outstanding.eq(self.outstanding - 1)
 
-    def _write(self, m, rows, *, halt, take, written):
-        """Beats to the memories, through one register: `take` fills it, `written` says that it is full."""
-        config, row, beat = self.config, rows.payload, self.r.payload
+    def _write(self, m, addresses, *, halt, take, written):
+        """Beats to the memories, through two registers: `take` fills them, `written` says that there is one in them."""
+        config, rows, beat = self.config, addresses.rows, self.r.payload
+        row, step, last = rows.payload, addresses.step, addresses.last
         low = exact_log2(config.dram_words)
-        step, is_param, last, beat_done, gone = Signal(16), Signal(), Signal(), Signal(), Signal()
+        is_param, beat_done, gone = Signal(), Signal(), Signal()
+        room = Signal()
         word = Signal(low)  # PARAM: the word within the beat
         m.d.comb += [
             is_param.eq(row.space == isa.Space.PARAM),
-            last.eq(step == row.steps),
-            take.eq(self.r.valid & rows.valid & (~written | gone) & ~halt),
-            rows.ready.eq(take & last),
+            take.eq(self.r.valid & rows.valid & room & ~halt),
+            rows.ready.eq(take),
         ]
         if low:
             m.d.comb += [
@@ -133,28 +135,32 @@ class LoadUnit(wiring.Component):
             ]
         else:
             m.d.comb += beat_done.eq(1)
-        m.d.comb += self.r.ready.eq(halt | (rows.valid & (~written | gone) & beat_done))
-        with m.If(take):
-            m.d.sync += step.eq(Mux(last, 0, step + 1))
+        m.d.comb += self.r.ready.eq(halt | (rows.valid & room & beat_done))
 
-        space, address = Signal(2, reset_less=True), Signal(20, reset_less=True)
-        payload, mask = Signal(config.dram_bytes * 8, reset_less=True), Signal(config.dram_words, reset_less=True)
-        complete, signal = Signal(reset_less=True), Signal(isa.TOKEN_UNITS, reset_less=True)
+        layout = data.StructLayout(
+            {
+                "space": 2, "address": 20, "payload": config.dram_bytes * 8, "mask": config.dram_words, "complete": 1,
+                "signal": isa.TOKEN_UNITS,
+            }
+        )  # fmt: skip
+        m.submodules.words = words = Skid(layout)
+        arriving, leaving = words.i.payload, words.o.payload
         distance = Mux(is_param, step, step << low) if low else step
-        with m.If(take):
-            m.d.sync += [
-                written.eq(1),
-                space.eq(row.space),
-                address.eq(row.buffer + distance),
-                payload.eq(beat.data),
-                mask.eq(beat_mask(config, row, first=step == 0, last=last)),
-                complete.eq(row.tag.last & last & (beat.resp == OKAY)),
-                signal.eq(row.tag.signal),
-            ]
-            if low:
-                m.d.sync += payload[: config.word_bits].eq(beat.data.word_select(word, config.word_bits))
-        with m.Elif(gone):
-            m.d.sync += written.eq(0)
+        m.d.comb += [
+            words.i.valid.eq(take),
+            words.o.ready.eq(gone),
+            room.eq(words.i.ready),
+            written.eq(words.o.valid),
+            arriving.space.eq(row.space),
+            arriving.address.eq(row.buffer + distance),
+            arriving.payload.eq(beat.data),
+            arriving.mask.eq(beat_mask(config, row, first=step == 0, last=last)),
+            arriving.complete.eq(row.tag.last & last & (beat.resp == OKAY)),
+            arriving.signal.eq(row.tag.signal),
+        ]
+        if low:
+            m.d.comb += arriving.payload[: config.word_bits].eq(beat.data.word_select(word, config.word_bits))
+        space, address, payload, mask = leaving.space, leaving.address, leaving.payload, leaving.mask
 
         for number, port in ((isa.Space.ACT, self.act_write), (isa.Space.FILTER, self.filter_write)):
             m.d.comb += [
@@ -173,4 +179,4 @@ class LoadUnit(wiring.Component):
                 | (self.param.valid & self.param.ready)
             ),
         ]
-        m.d.sync += self.signal.eq(Mux(gone & complete, signal, 0))
+        m.d.sync += self.signal.eq(Mux(gone & leaving.complete, leaving.signal, 0))

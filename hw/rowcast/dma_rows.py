@@ -61,7 +61,7 @@ def row_layout(config):
 class RowWalker(wiring.Component):
     """Walk through the rows of the transfer instructions of one unit, and check their fields and places on chip.
 
-    A row a cycle, and a cycle between instructions; latency 2 cycles.  An instruction is taken with its last row.
+    A row a cycle, and a cycle between instructions; latency 2 cycles.  An instruction is taken before its first row.
 
     Parameters
     ----------
@@ -70,12 +70,13 @@ class RowWalker(wiring.Component):
 
     Members
     -------
-    i : instructions; o : rows.
+    i : instructions; o : rows.  walking : an instruction was taken whose last row has not left.
         A row with `bad` set ends everything: its taker asks for a reset.
     """
 
     i: stream.Interface
     o: stream.Interface
+    walking: Signal
 
     def __init__(self, config, *, unit):
         if unit not in ("LOAD", "STORE"):
@@ -87,40 +88,44 @@ class RowWalker(wiring.Component):
             {
                 "i": In(stream.Signature(instruction_layout())),
                 "o": Out(stream.Signature(row_layout(config))),
+                "walking": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        instruction = self.i.payload
-        fields = _fields(self.unit, instruction)
+        instruction = Signal(instruction_layout(), reset_less=True)
         dram, buffer = Signal(WORD_BITS, reset_less=True), Signal(21, reset_less=True)
-        count = Signal(16, init=1)  # of the current row, from 1
-        walking, take, last = Signal(), Signal(), Signal()
+        left, last = Signal(16, reset_less=True), Signal(reset_less=True)  # rows after this one; there is none
+        take = Signal()
         dram_stride, buffer_stride = Signal(24), Signal(20)
         m.d.comb += [
-            take.eq(walking & (~self.o.valid | self.o.ready)),
-            last.eq(count == fields.rows),
+            self.i.ready.eq(~self.walking),
+            take.eq(self.walking & (~self.o.valid | self.o.ready)),
         ]
-        with m.If(~walking):
-            m.d.sync += [dram.eq(fields.dram), buffer.eq(fields.buffer), count.eq(1)]
-            with m.If(instruction.opcode == isa.FORMATS[f"{self.unit}_STRIDE"].opcode):
-                strides = _fields(f"{self.unit}_STRIDE", instruction)
-                m.d.comb += self.i.ready.eq(1)
-                with m.If(self.i.valid):
-                    m.d.sync += [dram_stride.eq(strides.dram_stride), buffer_stride.eq(strides.buffer_stride)]
-            with m.Else():
-                m.d.sync += walking.eq(self.i.valid)
+        with m.If(~self.walking):
+            arriving = _fields(self.unit, self.i.payload)
+            is_stride = self.i.payload.opcode == isa.FORMATS[f"{self.unit}_STRIDE"].opcode
+            m.d.sync += [
+                instruction.eq(self.i.payload),
+                dram.eq(arriving.dram),
+                buffer.eq(arriving.buffer),
+                left.eq(arriving.rows - 1),
+                last.eq(arriving.rows <= 1),
+                self.walking.eq(self.i.valid & ~is_stride),
+            ]
+            with m.If(self.i.valid & is_stride):
+                strides = _fields(f"{self.unit}_STRIDE", self.i.payload)
+                m.d.sync += [dram_stride.eq(strides.dram_stride), buffer_stride.eq(strides.buffer_stride)]
         with m.Elif(take):
-            m.d.comb += self.i.ready.eq(last)
-            m.d.sync += [dram.eq(dram + dram_stride), buffer.eq(buffer + buffer_stride), count.eq(count + 1)]
-            m.d.sync += walking.eq(~last)
-        self._row(m, dram=dram, buffer=buffer, take=take, last=last, fields=fields)
+            m.d.sync += [dram.eq(dram + dram_stride), buffer.eq(buffer + buffer_stride)]
+            m.d.sync += [left.eq(left - 1), last.eq(left == 1), self.walking.eq(~last)]
+        self._row(m, instruction, dram=dram, buffer=buffer, take=take, last=last)
         return m
 
-    def _row(self, m, *, dram, buffer, take, last, fields):
+    def _row(self, m, instruction, *, dram, buffer, take, last):
         """The register of the output row, and its checks."""
-        config, row = self.config, self.o.payload
+        config, row, fields = self.config, self.o.payload, _fields(self.unit, instruction)
         low = exact_log2(config.dram_words)
         param = Signal()
         bad_field, final = Signal(reset_less=True), Signal(22, reset_less=True)  # the row's last word on chip
@@ -139,8 +144,8 @@ class RowWalker(wiring.Component):
                 row.buffer.eq(buffer),
                 row.steps.eq(Mux(param, less, span[low:]) if low else less),
                 row.tag.last.eq(last),
-                row.tag.signal.eq(self.i.payload.signal),
-                row.tag.index.eq(self.i.payload.index),
+                row.tag.signal.eq(instruction.signal),
+                row.tag.index.eq(instruction.index),
                 final.eq(buffer + less),
                 bad_field.eq(
                     (fields.words == 0)
@@ -169,7 +174,7 @@ class RowWalker(wiring.Component):
 class AddressStage(wiring.Component):
     """From instructions to bursts, ahead of the data: each row goes to `rows` before its first burst to `bursts`.
 
-    Latency from an instruction to its first burst 5 cycles; then a burst a cycle, as long as rows have room
+    Latency from an instruction to its first burst 5 cycles; then a burst a cycle, a row in two, as long as rows have room
     (ROWS_AHEAD rows).  `rows` and `bursts` hold their payloads until taken.
 
     Parameters
@@ -183,7 +188,8 @@ class AddressStage(wiring.Component):
     Members
     -------
     i : instructions; data_base, window_base, window_limit : see `BurstSplitter`.
-    rows : for the data stage.  bursts : for the address channel.
+    rows : for the data stage, each row as often as it has steps; `step` counts them from 0, `last` is the row's last.
+    bursts : for the address channel.
     busy : an instruction or a row is under way here.
     fault, fault_code, fault_index : what is wrong with the first bad row, until the reset.
     """
@@ -211,6 +217,8 @@ class AddressStage(wiring.Component):
                 "window_base": In(config.address_width),
                 "window_limit": In(config.address_width),
                 "rows": Out(stream.Signature(self.rows_layout)),
+                "step": Out(16),
+                "last": Out(1),
                 "bursts": Out(stream.Signature(burst_layout(config, tag_layout()))),
                 "busy": Out(1),
                 "fault": Out(1),
@@ -241,15 +249,32 @@ class AddressStage(wiring.Component):
             splitter.i.valid.eq(walker.o.valid & rows.w_rdy),
             rows.w_en.eq(walker.o.valid & splitter.i.ready & (row.bad == Error.NONE)),
             walker.o.ready.eq(rows.w_rdy & splitter.i.ready),
-            self.rows.valid.eq(rows.r_rdy),
-            self.rows.payload.eq(rows.r_data),
-            rows.r_en.eq(self.rows.ready),
-            self.busy.eq(self.i.valid | walker.o.valid | rows.r_rdy),
+            self.busy.eq(self.i.valid | walker.walking | walker.o.valid | rows.r_rdy | self.rows.valid),
             self.fault.eq(splitter.fault),
             self.fault_code.eq(splitter.fault_code),
             self.fault_index.eq(splitter.fault_tag.index),
         ]
+        self._steps(m, rows)
         return m
+
+    def _steps(self, m, rows):
+        """The row in front, in a register, and its steps: that a step is the last is known a cycle before."""
+        arriving, row = View(self.rows_layout, rows.r_data), Signal(self.rows_layout, reset_less=True)
+        left = Signal(16)  # steps after this one
+        m.d.comb += [
+            self.rows.payload.eq(row),
+            rows.r_en.eq(~self.rows.valid | (self.rows.ready & self.last)),
+        ]
+        with m.If(rows.r_en):
+            m.d.sync += [
+                self.rows.valid.eq(rows.r_rdy),
+                row.eq(arriving),
+                left.eq(arriving.steps),
+                self.step.eq(0),
+                self.last.eq(arriving.steps == 0),
+            ]
+        with m.Elif(self.rows.ready):
+            m.d.sync += [left.eq(left - 1), self.step.eq(self.step + 1), self.last.eq(left == 1)]
 
 
 def beat_mask(config, row, *, first, last):
@@ -266,17 +291,16 @@ def first_error(m, error, *, stop, causes):
     ----------
     m : Module
     error : interface of `unit_error`.
-    stop : from outside; remembered.
+    stop : from outside; remembered, and heeded from the next cycle on.
     causes : (condition, code, index), the first one wins.
     """
-    stopped, halt = Signal(), Signal()
-    m.d.comb += halt.eq(stop | stopped | error.valid)
+    halt = Signal()  # a register, from the cycle after `stop` or a cause
     with m.If(stop):
-        m.d.sync += stopped.eq(1)
+        m.d.sync += halt.eq(1)
     with m.If(~halt):
         for number, (condition, code, index) in enumerate(causes):
             with m.If(condition) if number == 0 else m.Elif(condition):
-                m.d.sync += [error.valid.eq(1), error.code.eq(code), error.index.eq(index)]
+                m.d.sync += [halt.eq(1), error.valid.eq(1), error.code.eq(code), error.index.eq(index)]
     return halt
 
 

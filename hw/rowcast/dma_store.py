@@ -96,7 +96,7 @@ class StoreUnit(wiring.Component):
             ),
         )  # fmt: skip
         self._issue(m, addresses.bursts, answers, halt=halt, issue=issue, room=owed != BURSTS_OWED)
-        self._read(m, addresses.rows, beats, halt=halt, reading=reading)
+        self._read(m, addresses, beats, halt=halt, reading=reading)
         self._send(m, beats, beat, halt=halt, send=send, owed=owed)
         self._answer(m, answers, tag, halt=halt)
         ended = send & beat.last
@@ -129,11 +129,12 @@ class StoreUnit(wiring.Component):
         with m.Elif(self.aw.ready):
             m.d.sync += self.aw.valid.eq(0)
 
-    def _read(self, m, rows, beats, *, halt, reading):
+    def _read(self, m, addresses, beats, *, halt, reading):
         """Beats of the rows from the buffer into `beats`; after a halt without reading, for the bursts still owed."""
-        config, row = self.config, rows.payload
+        config, rows = self.config, addresses.rows
+        row, step, last = rows.payload, addresses.step, addresses.last
         low, cut = exact_log2(config.dram_words), exact_log2(config.burst_beats)
-        step, phase, last = Signal(16), Signal(cut), Signal()
+        phase = Signal(cut)
         used = Signal(range(BEATS_AHEAD + 1))  # beats asked for and not sent
         asking, address = Signal(), Signal(20 - low, reset_less=True)
         mask, end = Signal(config.dram_words, reset_less=True), Signal(reset_less=True)
@@ -141,10 +142,9 @@ class StoreUnit(wiring.Component):
         m.d.comb += [
             granted.eq(asking & (self.act_read.grant | halt)),
             ask.eq(rows.valid & (used != BEATS_AHEAD) & (~asking | granted)),
-            last.eq(step == row.steps),
             phase.eq(row.phase + step),
-            rows.ready.eq(ask & last),
-            self.act_read.request.eq(asking & ~halt),
+            rows.ready.eq(ask),
+            self.act_read.request.eq(asking),  # after a halt too: what is read then does no harm
             self.act_read.address.eq(Cat(Const(0, low), address)),
             reading.eq(used != 0),
             sent.eq(beats.r_rdy & beats.r_en),
@@ -152,7 +152,6 @@ class StoreUnit(wiring.Component):
         with m.If(ask):
             m.d.sync += [
                 asking.eq(1),
-                step.eq(Mux(last, 0, step + 1)),
                 address.eq(row.buffer[low:] + step),
                 mask.eq(beat_mask(config, row, first=step == 0, last=last)),
                 end.eq(last | phase.all()),  # of the burst: see BurstSplitter

@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from .halves import count_halves
 from .interfaces import GLB_READ_LATENCY, flit_layout, payload_layout, read_port, unit_ports
 from .isa import FORMATS, TOKEN_UNITS
 from .loops import LoopNest
@@ -21,7 +22,7 @@ class FilterUnit(wiring.Component):
     and ends in the other half; halves alternate over all chunks of all runs, starting with 0.  A FILTER_ID is one
     `config` flit.
 
-    Throughput: one flit a cycle while reads are granted and halves are free, over groups, chunks and instructions.
+    Throughput: one flit a cycle while reads are granted and halves are free, over groups and chunks; a cycle between instructions.
     Latency: GLB_READ_LATENCY cycles from a granted read to its flit, 2 from an accepted instruction to its first
     request.  `signal` pulses in the cycle after the last read of a run was granted (or after a FILTER_ID was sent):
     from then on its words may be overwritten.  `filled` pulses NETWORK_LATENCY cycles after `o_valid` of a chunk's
@@ -91,6 +92,8 @@ class FilterUnit(wiring.Component):
                         "chunks": 12,
                     }
                 ),
+                "singles": 4,  # which counts are 1
+                "far": 1,  # the first word lies outside the memory
                 "signal": TOKEN_UNITS,
                 "index": self.i.payload.index.shape(),
                 "code": 4,  # what is wrong with it
@@ -111,6 +114,8 @@ class FilterUnit(wiring.Component):
             job.counts.columns.eq(run.groups_column),
             job.counts.rows.eq(run.groups_row),
             job.counts.chunks.eq(run.chunks),
+            job.singles.eq(Cat(count == 1 for count in (run.flits, run.groups_column, run.groups_row, run.chunks))),
+            job.far.eq(run.buffer[ceil_log2(config.filter_buffer_words) :].any()),
             job.signal.eq(instruction.signal),
             job.index.eq(instruction.index),
         ]
@@ -140,12 +145,14 @@ class FilterUnit(wiring.Component):
         buffer = self._decode(m, decoded)
         next_valid, valid = Signal(), Signal()
         next_job, job = Signal(layout, reset_less=True), Signal(layout, reset_less=True)
-        next_address = Signal(20, reset_less=True)
-        load, done = Signal(), Signal()
-        m.d.comb += self.i.ready.eq(~next_valid | load)
-        with m.If(self.i.ready):
-            m.d.sync += [next_valid.eq(self.i.valid), next_job.eq(decoded), next_address.eq(buffer)]
-        m.d.comb += load.eq(next_valid & (next_job.code == 0) & ~self.error.valid & (~valid | done))
+        next_address = Signal(address_bits, reset_less=True)
+        load, done, good = Signal(), Signal(), Signal(reset_less=True)
+        m.d.comb += self.i.ready.eq(~next_valid)
+        with m.If(~next_valid):
+            m.d.sync += [next_valid.eq(self.i.valid), next_job.eq(decoded), next_address.eq(buffer), good.eq(decoded.code == 0)]
+        with m.Elif(load):
+            m.d.sync += next_valid.eq(0)
+        m.d.comb += load.eq(next_valid & good & ~self.error.valid & ~valid)
         with m.If(load):
             m.d.sync += [valid.eq(1), job.eq(next_job)]
         with m.Elif(done):
@@ -153,29 +160,29 @@ class FilterUnit(wiring.Component):
 
         # The loops.  They restart from `job` within a run, and from `next_job` when the next one is loaded.
         fields = ("flits", "columns", "rows", "chunks")
-        m.submodules.nest = nest = LoopNest([layout["counts"].shape[name].width for name in fields])
+        m.submodules.nest = nest = LoopNest([layout["counts"].shape[name].width for name in fields], ahead=True)
         for count, name in zip(nest.counts, fields, strict=True):
             m.d.comb += count.eq(Mux(load, next_job.counts[name], job.counts[name]))
-        m.d.comb += nest.start.eq(load)
+        m.d.comb += [nest.start.eq(load), nest.singles.eq(Mux(load, next_job.singles, job.singles))]
 
         # One turn: the request, or at once if there is nothing to read.
-        address = Signal(21, reset_less=True)  # one bit more: the end of the largest memory
+        address = Signal(address_bits + 1, reset_less=True)  # one bit more: behind the end
         row, column = Signal(config.tag_width), Signal(config.tag_width)
         entry, half = Signal(range(self.half_entries)), Signal()
         chunk_starts = Signal(init=1)
-        halves = Signal(2, init=2)  # free ones
+        halves, free = Signal(2, init=2), Signal(init=1)  # free ones, and whether there are any
         run, in_range, step = Signal(), Signal(), Signal()
         m.d.comb += [
             run.eq(valid & ~job.config & ~self.error.valid),
-            in_range.eq(~address[address_bits:].any()),
-            self.waiting.eq(run & chunk_starts & (halves == 0)),
-            self.read.request.eq(run & in_range & (~chunk_starts | (halves != 0))),
+            in_range.eq(~(address[-1] | job.far)),
+            self.waiting.eq(run & chunk_starts & ~free),
+            self.read.request.eq(run & in_range & (~chunk_starts | free)),
             self.read.address.eq(address),
             step.eq(self.read.request & self.read.grant),
             nest.step.eq(step),
             done.eq((step & nest.last) | (valid & job.config)),
         ]
-        m.d.sync += halves.eq(halves + self.freed - (step & chunk_starts))
+        m.d.sync += count_halves(halves, free, up=self.freed, down=step & chunk_starts)
         with m.If(step):
             m.d.sync += [
                 address.eq(address + config.noc_words),
@@ -201,7 +208,7 @@ class FilterUnit(wiring.Component):
                 m.d.sync += [
                     self.error.valid.eq(1), self.error.code.eq(Error.BUFFER_RANGE), self.error.index.eq(job.index)
                 ]  # fmt: skip
-            with m.Elif(next_valid & (next_job.code != 0) & (~valid | done)):
+            with m.Elif(next_valid & ~good & ~valid):
                 m.d.sync += [
                     self.error.valid.eq(1), self.error.code.eq(next_job.code), self.error.index.eq(next_job.index)
                 ]  # fmt: skip

@@ -7,9 +7,11 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .feeder_walk import LEVELS, AffineWalk
+from .halves import count_halves
 from .interfaces import GLB_READ_LATENCY, flit_layout, payload_layout, read_port, unit_ports, vector_layout
 from .isa import FORMATS, TOKEN_UNITS
 from .registers import Error
+from .skid import Skid
 
 __all__ = ["IfmapUnit"]
 
@@ -30,10 +32,10 @@ class IfmapUnit(wiring.Component):
     To the vector unit (`vector` = 1): the first `vector_words` words of each turn; `last` where levels 0 and 1 are in
     their last turn.
 
-    Throughput: one flit a cycle while reads are granted and halves are free or `vector` is taken; also from one run
-    to the next.  Other instructions wait until the last read before them is granted (3 cycles if nothing stalls) and
-    take a cycle each, IFMAP_LOOP two.
-    Latency: 3 cycles from an accepted run to its first request, GLB_READ_LATENCY to its flit, one more to `vector`.
+    Throughput: one flit a cycle while reads are granted and halves are free or `vector` is taken; a cycle between runs.
+    Other instructions wait until the last read before them is granted (3 cycles if nothing stalls) and take a cycle each,
+    IFMAP_LOOP two.
+    Latency: 4 cycles from an accepted run to its first request, GLB_READ_LATENCY to its flit, one more to `vector`.
     `signal` pulses in the cycle after the last read (or padding) of a run, or after another instruction.
     `filled` pulses NETWORK_LATENCY cycles after `o_valid` of a chunk's last flit.  `busy` lasts until all is over.
 
@@ -101,13 +103,16 @@ class IfmapUnit(wiring.Component):
                 "index": self.i.payload.index.shape(),
             }
         )
-        # A turn passes the loops, the sums (stage a) and the request (stage b); all three move together.
-        running, a_valid, b_valid, move, issue = Signal(), Signal(), Signal(), Signal(), Signal()
-        turns, a, b = Signal(turn), Signal(turn, reset_less=True), Signal(turn, reset_less=True)
+        # A turn passes the loops, the sums (stage a) and the request (stage b); one that finds b full waits beside it, and as
+        # long as it does (`spilt`) a and the loops stand still.
+        running, a_valid, b_valid, spilt, issue = Signal(), Signal(), Signal(), Signal(), Signal()
+        turns, a = Signal(turn), Signal(turn, reset_less=True)
         settings = payload_layout("IFMAP_SET")
         ifmap = Signal(settings)
 
-        ident, code, done = self._elaborate_instructions(m, walk, running, turns, ifmap, ~(running | a_valid | b_valid))
+        job, failing = self._decode(m), Signal()
+        empty = ~(running | a_valid | b_valid)  # what is spilt stands behind a valid b
+        ident, code, done = self._elaborate_instructions(m, job, walk, running, turns, ifmap, empty, failing)
         m.d.comb += [
             turns.first.eq(walk.first),
             turns.last.eq(walk.last),
@@ -116,13 +121,14 @@ class IfmapUnit(wiring.Component):
         ]
 
         # A chunk of a network run starts when a half is free.
-        chunk_starts, halves, takes_half = Signal(init=1), Signal(2, init=2), Signal()
+        chunk_starts, takes_half = Signal(init=1), Signal()
+        halves, free = Signal(2, init=2), Signal(init=1)
         m.d.comb += [
             takes_half.eq(chunk_starts & ~turns.vector),
-            self.waiting.eq(running & takes_half & (halves == 0)),
-            walk.step.eq(running & move & ~self.waiting & ~self.error.valid),
+            self.waiting.eq(running & takes_half & ~free),
+            walk.step.eq(running & ~spilt & ~(takes_half & ~free)),  # an error ends `running`
         ]
-        m.d.sync += halves.eq(halves + self.freed - (walk.step & takes_half))
+        m.d.sync += count_halves(halves, free, up=self.freed, down=walk.step & takes_half)
         with m.If(walk.step):
             m.d.sync += chunk_starts.eq(walk.leaves[5])
 
@@ -132,10 +138,22 @@ class IfmapUnit(wiring.Component):
             pad.eq((walk.y.as_unsigned() >= ifmap.height) | (walk.x.as_unsigned() >= ifmap.width)),
             outside.eq(walk.address[ceil_log2(config.act_words) :].any()),
         ]
-        b_address, b_pad, b_outside = Signal(20, reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
-        with m.If(move):
-            m.d.sync += [a_valid.eq(walk.step), a.eq(turns), b_valid.eq(a_valid), b.eq(a)]
-            m.d.sync += [b_address.eq(walk.address), b_pad.eq(pad), b_outside.eq(outside & ~pad)]
+        requested = data.StructLayout({"turn": turn, "address": 20, "pad": 1, "outside": 1})
+        m.submodules.requests = requests = Skid(requested)
+        m.d.comb += [
+            requests.i.valid.eq(a_valid),
+            requests.i.payload.turn.eq(a),
+            requests.i.payload.address.eq(walk.address),
+            requests.i.payload.pad.eq(pad),
+            requests.i.payload.outside.eq(outside & ~pad),
+            requests.o.ready.eq(issue),
+            spilt.eq(~requests.i.ready),
+            b_valid.eq(requests.o.valid),
+        ]
+        b, b_address = requests.o.payload.turn, requests.o.payload.address
+        b_pad, b_outside = requests.o.payload.pad, requests.o.payload.outside
+        with m.If(~spilt):
+            m.d.sync += [a_valid.eq(walk.step), a.eq(turns)]
 
         # Stage b: request and issue.
         row, column, entry, misplaced = self._elaborate_place(m, issue, b)
@@ -146,14 +164,14 @@ class IfmapUnit(wiring.Component):
             self.read.request.eq(good & ~b_pad),
             self.read.address.eq(b_address),
             issue.eq(good & (b_pad | self.read.grant)),
-            move.eq(~b_valid | issue),
         ]
         with m.If(issue & b.last):
             m.d.sync += self.signal.eq(b.signal)
-        with m.Elif(self.i.valid & self.i.ready & (self.i.payload.opcode != FORMATS["IFMAP_RUN"].opcode)):
-            m.d.sync += self.signal.eq(self.i.payload.signal)
+        with m.Elif(job.valid & job.ready & ~job.payload.run):
+            m.d.sync += self.signal.eq(job.payload.instruction.signal)
         with m.Else():
             m.d.sync += self.signal.eq(0)
+        m.d.comb += failing.eq((b_valid & bad) | (code != 0))
         with m.If(~self.error.valid):
             with m.If(b_valid & bad):
                 m.d.sync += [
@@ -163,55 +181,66 @@ class IfmapUnit(wiring.Component):
                 ]
             with m.Elif(code != 0):
                 m.d.sync += [
-                    self.error.valid.eq(1), self.error.code.eq(code), self.error.index.eq(self.i.payload.index)
+                    self.error.valid.eq(1), self.error.code.eq(code), self.error.index.eq(job.payload.instruction.index)
                 ]  # fmt: skip
 
         pad_byte = Signal(8, reset_less=True)  # taken over when all flits of earlier settings have left
-        with m.If(move & a_valid & a.first):
+        with m.If(~spilt & a_valid & a.first):
             m.d.sync += pad_byte.eq(ifmap.pad)
         on_way = self._elaborate_output(m, issue, b, b_pad, pad_byte, ident, row, column, entry, slot)
-        m.d.comb += self.busy.eq(running | a_valid | b_valid | on_way)
+        m.d.comb += self.busy.eq(job.valid | running | a_valid | b_valid | on_way)
         return m
 
-    def _elaborate_instructions(self, m, walk, running, turns, ifmap, empty):
-        """Take instructions: a run when the one before makes its last step, the others when no turn is under way.
+    def _fields(self, instruction, name):
+        layout = payload_layout(f"IFMAP_{name}")
+        return data.View(layout, instruction.payload[: layout.size])
 
-        Returns the layout of a PE's new ID to send now, the error code of the instruction, and the signal that says
-        that a run makes its last step.
-        """
+    def _decode(self, m):
+        """The instructions behind a register, with what they are and what is wrong with them: a stream."""
         config, instruction = self.config, self.i.payload
-
-        def fields(name):
-            layout = payload_layout(name)
-            return data.View(layout, instruction.payload[: layout.size])
-
-        ident, loop, settings, run = (fields(f"IFMAP_{name}") for name in ("ID", "LOOP", "SET", "RUN"))
-        is_id, is_loop, is_set, is_run = (Signal(name=f"is_{name}") for name in ("id", "loop", "set", "run"))
-        tag, tags = config.tag_width, 1 << config.tag_width
-        wrong = Signal(4)
+        kinds = ("id", "loop", "set", "run")
+        decoded = data.StructLayout({"instruction": instruction.shape(), **dict.fromkeys(kinds, 1), "legal": 1, "code": 4})
+        m.submodules.instructions = skid = Skid(decoded)
+        ident, loop = (self._fields(instruction, name) for name in ("ID", "LOOP"))
+        tags = 1 << config.tag_width
+        wrong, job = Signal(4), skid.i.payload
         with m.Switch(instruction.opcode):
             with m.Case(FORMATS["IFMAP_ID"].opcode):
-                m.d.comb += is_id.eq(1)
                 outside = (ident.row >= config.rows) | (ident.column >= config.columns)
                 with m.If(outside | (ident.row_id >= tags) | (ident.column_id >= tags)):
                     m.d.comb += wrong.eq(Error.FIELD)
             with m.Case(FORMATS["IFMAP_LOOP"].opcode):
-                m.d.comb += is_loop.eq(1)
                 with m.If((loop.count_a == 0) | (loop.count_b == 0) | (loop.pair == 3)):
                     m.d.comb += wrong.eq(Error.FIELD)
-            with m.Case(FORMATS["IFMAP_SET"].opcode):
-                m.d.comb += is_set.eq(1)
-            with m.Case(FORMATS["IFMAP_RUN"].opcode):
-                m.d.comb += is_run.eq(1)
+            with m.Case(FORMATS["IFMAP_SET"].opcode, FORMATS["IFMAP_RUN"].opcode):
+                pass
             with m.Default():
                 m.d.comb += wrong.eq(Error.OPCODE)
+        m.d.comb += [
+            skid.i.valid.eq(self.i.valid),
+            self.i.ready.eq(skid.i.ready),
+            job.instruction.eq(instruction),
+            *(job[kind].eq(instruction.opcode == FORMATS[f"IFMAP_{kind.upper()}"].opcode) for kind in kinds),
+            job.legal.eq(wrong == 0),
+            job.code.eq(wrong),
+        ]
+        return skid.o
 
+    def _elaborate_instructions(self, m, job, walk, running, turns, ifmap, empty, failing):
+        """Take instructions: a run when the one before has made its last step, the others when no turn is under way.
+
+        Returns the layout of a PE's new ID to send now, the error code of the instruction, and the signal that says
+        that a run makes its last step.
+        """
+        instruction, tag = job.payload.instruction, self.config.tag_width
+        ident, loop, settings, run = (self._fields(instruction, name) for name in ("ID", "LOOP", "SET", "RUN"))
+        is_id, is_loop, is_set, is_run = (job.payload[kind] for kind in ("id", "loop", "set", "run"))
         code, done, turn, go, second = Signal(4), Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            turn.eq(self.i.valid & Mux(is_run, ~running | done, empty) & ~self.error.valid),
-            code.eq(Mux(turn, wrong, 0)),
-            go.eq(turn & (wrong == 0)),
-            self.i.ready.eq(go & (~is_loop | second)),
+            turn.eq(job.valid & Mux(is_run, ~running, empty) & ~self.error.valid),
+            code.eq(Mux(turn, job.payload.code, 0)),
+            go.eq(turn & job.payload.legal),
+            job.ready.eq(go & (~is_loop | second)),
             walk.start.eq(go & is_run),
             walk.base.address.eq(run.buffer),
             walk.base.y.eq(run.y),
@@ -228,10 +257,10 @@ class IfmapUnit(wiring.Component):
             m.d.sync += second.eq(~second)
         with m.If(go & is_set):
             m.d.sync += ifmap.eq(settings)
-        with m.If(walk.start):
-            m.d.sync += running.eq(1)
-        with m.Elif(done):
+        with m.If(failing | done):
             m.d.sync += running.eq(0)
+        with m.Elif(walk.start):
+            m.d.sync += running.eq(1)
         vector, signal = Signal(reset_less=True), Signal(TOKEN_UNITS, reset_less=True)
         index = Signal.like(instruction.index, reset_less=True)
         with m.If(walk.start):

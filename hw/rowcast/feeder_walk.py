@@ -70,16 +70,16 @@ class AffineWalk(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.nest = nest = LoopNest([COUNT_BITS] * LEVELS)
+        m.submodules.nest = nest = LoopNest([COUNT_BITS] * LEVELS, ahead=True)
         m.submodules.deltas = deltas = Memory(shape=WALK_DELTA, depth=8, init=[])
         write, read = deltas.write_port(), deltas.read_port(domain="comb")
 
         m.d.comb += [write.addr.eq(self.level), write.data.eq(self.delta), write.en.eq(self.write)]
         for i, count in enumerate(nest.counts):
-            turns = Signal(COUNT_BITS, init=1, name=f"turns{i}")
-            m.d.comb += count.eq(turns)
+            turns, single = Signal(COUNT_BITS, init=1, name=f"turns{i}"), Signal(init=1, name=f"single{i}")
+            m.d.comb += [count.eq(turns), nest.singles[i].eq(single)]
             with m.If(self.write & (self.level == i)):
-                m.d.sync += turns.eq(self.count)
+                m.d.sync += [turns.eq(self.count), single.eq(self.count == 1)]
         m.d.comb += [
             nest.start.eq(self.start),
             nest.step.eq(self.step),

@@ -36,8 +36,8 @@ class Fetch(wiring.Component):
     beat that holds the last of `program_length` instructions, nothing is given out after END.
 
     Errors are precise: a fault of a beat that was read ahead counts only when the instruction that needs it is the
-    next, so that what stands after END does no harm.  PROGRAM: the last instruction was not END (reported two cycles
-    after it was taken, so that its own error comes first), or `program_length` is 0 or too large for an index.
+    next, so that what stands after END does no harm.  PROGRAM: the last instruction was not END (reported three
+    cycles after it was taken, so that its own error comes first), or `program_length` is 0 or too large for an index.
     READ_WINDOW: the instruction lies in a burst that is not inside [`window_base`, `window_limit`).  READ_RESPONSE: the
     memory answered with an error.
 
@@ -96,13 +96,14 @@ class Fetch(wiring.Component):
         m.submodules.assemble = assemble = _Assemble(self.config, self.buffer_beats)
         transfer = Signal()
         finished, exhausted = Signal(), Signal()  # END was given out; another one was the last
+        judged = Signal()  # dispatch has looked at it
         is_end = Signal()
-        left = Signal(INDEX_BITS)  # instructions from the one offered to the end of the program
+        left, last = Signal(INDEX_BITS), Signal()  # instructions from the one offered to the end of the program; it is the last
         quit = Signal()
         fits = self.program_length[INDEX_BITS:] == 0
         m.d.comb += [
             quit.eq(self.stop | finished | exhausted | self.error.valid),
-            is_end.eq(self.o.payload.opcode == isa.FORMATS["END"].opcode),
+            is_end.eq(assemble.ends),
             bursts.start.eq(self.start),
             bursts.stop.eq(quit),
             bursts.program_base.eq(self.program_base),
@@ -125,22 +126,24 @@ class Fetch(wiring.Component):
             self.o.valid.eq(assemble.valid),
             transfer.eq(assemble.valid & self.o.ready),
             assemble.taken.eq(transfer),
-            assemble.final.eq((left == 1) | is_end),
+            assemble.final.eq(last | is_end),
         ]
         index = self.o.payload.index
+        m.d.sync += judged.eq(exhausted)
         with m.If(self.start):
-            m.d.sync += [index.eq(0), left.eq(self.program_length), finished.eq(0), exhausted.eq(0)]
+            m.d.sync += [index.eq(0), left.eq(self.program_length), last.eq(self.program_length == 1)]
+            m.d.sync += [finished.eq(0), exhausted.eq(0)]
             with m.If(~fits | (self.program_length == 0)):
                 self._fail(m, Error.PROGRAM)
         with m.Elif(transfer):
-            m.d.sync += left.eq(left - 1)
+            m.d.sync += [left.eq(left - 1), last.eq(left == 2)]
             with m.If(is_end):
                 m.d.sync += finished.eq(1)
-            with m.Elif(left == 1):
+            with m.Elif(last):
                 m.d.sync += exhausted.eq(1)
             with m.Else():
                 m.d.sync += index.eq(index + 1)
-        with m.Elif(exhausted & ~self.error.valid & ~self.stop):
+        with m.Elif(judged & exhausted & ~self.error.valid & ~self.stop):
             self._fail(m, Error.PROGRAM)
         with m.Elif(~quit & assemble.fault):
             self._fail(m, Error.READ_RESPONSE)
@@ -247,7 +250,7 @@ class _Assemble(wiring.Component):
 
     `push` writes a beat (there must be room); `bad` marks it as an error.  `pop` tells that a beat has left the buffer.
     `fault`: the beat that comes next is bad, and all before it are taken.  `final`: the instruction offered is the last
-    one.  `empty`: nothing is buffered or offered.  `clear` and `stop` end the offer; `clear` empties the buffer.
+    one; `ends`: it is END.  `empty`: nothing is buffered or offered.  `clear` and `stop` end the offer; `clear` empties the buffer.
     """
 
     def __init__(self, config, buffer_beats):
@@ -266,6 +269,7 @@ class _Assemble(wiring.Component):
                 "valid": Out(1),
                 "taken": In(1),
                 "final": In(1),
+                "ends": Out(1),
                 "fault": Out(1),
                 "empty": Out(1),
             }
@@ -306,10 +310,11 @@ class _Assemble(wiring.Component):
     def _load(self, m, load, beat, instruction):
         """Move one part of a beat to the instruction, or one beat to a part of it; return whether that completes it."""
         parts = max(isa.BYTES, self.config.dram_bytes) // min(isa.BYTES, self.config.dram_bytes)
+        is_end = lambda low: low[: isa.OPCODE_BITS] == isa.FORMATS["END"].opcode  # noqa: E731
         if parts == 1:
             m.d.comb += self.pop.eq(load)
             with m.If(load):
-                m.d.sync += instruction.eq(beat)
+                m.d.sync += [instruction.eq(beat), self.ends.eq(is_end(beat))]
             return Const(1)
         part = Signal(range(parts))
         with m.If(load):
@@ -318,11 +323,13 @@ class _Assemble(wiring.Component):
             m.d.sync += part.eq(0)
         if self.config.dram_bytes < isa.BYTES:
             m.d.comb += self.pop.eq(load)
+            with m.If(load & (part == 0)):
+                m.d.sync += self.ends.eq(is_end(beat))
             for i in range(parts):
                 with m.If(load & (part == i)):
                     m.d.sync += instruction.word_select(i, len(beat)).eq(beat)
             return part == parts - 1
         m.d.comb += self.pop.eq(load & (part == parts - 1))
         with m.If(load):
-            m.d.sync += instruction.eq(beat.word_select(part, isa.BITS))
+            m.d.sync += [instruction.eq(beat.word_select(part, isa.BITS)), self.ends.eq(is_end(beat.word_select(part, isa.BITS)))]
         return Const(1)

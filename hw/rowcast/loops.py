@@ -1,6 +1,6 @@
 """The counters of an affine loop nest."""
 
-from amaranth import Module, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,10 +18,12 @@ class LoopNest(wiring.Component):
     Parameters
     ----------
     widths : bits of each level's count.
+    ahead : `inner_last` and `last` are registers, made a cycle ahead; whoever drives the counts drives `singles` too.
 
     Members
     -------
     counts : turns of each level, at least 1, stable while the nest runs.
+    singles : with `ahead`: the levels whose count is 1; as stable.
     start, step : strobes.
     at_last, inner_last, advance : a bit for each level.
     last : the last turn of all.
@@ -35,12 +37,13 @@ class LoopNest(wiring.Component):
     advance: Signal
     last: Signal
 
-    def __init__(self, widths):
-        self.widths = tuple(widths)
+    def __init__(self, widths, *, ahead=False):
+        self.widths, self.ahead = tuple(widths), ahead
         levels = len(self.widths)
         super().__init__(
             {
                 **{f"count{i}": In(width) for i, width in enumerate(self.widths)},
+                **({"singles": In(levels)} if ahead else {}),
                 "start": In(1),
                 "step": In(1),
                 "at_last": Out(levels),
@@ -53,17 +56,37 @@ class LoopNest(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        inner = 1
+        singles = self.singles if self.ahead else Cat(count == 1 for count in self.counts)
+        following = []  # whether each level is in its last turn after a `start`, else after a `step`
         for i, width in enumerate(self.widths):
             left = Signal(width, name=f"left{i}")  # turns after this one
+            load = Signal(name=f"load{i}")  # if anything changes
+            one_left = left == 1
+            if self.ahead:
+                one_left = Signal(name=f"one_left{i}")
             m.d.comb += [
-                self.inner_last[i].eq(inner),
                 self.advance[i].eq(self.inner_last[i] & ~self.at_last[i]),
+                load.eq(self.start | self.at_last[i]),
             ]
-            with m.If(self.start | (self.step & self.inner_last[i] & self.at_last[i])):
-                m.d.sync += [left.eq(self.counts[i] - 1), self.at_last[i].eq(self.counts[i] == 1)]
-            with m.Elif(self.step & self.inner_last[i]):
-                m.d.sync += [left.eq(left - 1), self.at_last[i].eq(left == 1)]
-            inner = self.inner_last[i] & self.at_last[i]
-        m.d.comb += self.last.eq(inner)
+            # What is loaded does not depend on `step`, which may come late: it only enables.
+            with m.If(self.start | (self.step & self.inner_last[i])):
+                m.d.sync += left.eq(Mux(load, self.counts[i], left) - 1)
+                if self.ahead:
+                    m.d.sync += one_left.eq(Mux(load, self.counts[i] == 2, left == 2))
+                else:
+                    m.d.sync += self.at_last[i].eq(Mux(load, singles[i], one_left))
+            following.append(
+                Mux(self.start, singles[i], Mux(self.inner_last[i], Mux(load, singles[i], one_left), self.at_last[i]))
+            )
+        if self.ahead:
+            m.d.comb += self.inner_last[0].eq(1)
+            with m.If(self.start | self.step):
+                m.d.sync += [self.at_last.eq(Cat(following)), self.last.eq(Cat(following).all())]
+                m.d.sync += [self.inner_last[i].eq(Cat(following[:i]).all()) for i in range(1, len(following))]
+        else:
+            inner = Const(1)
+            for i in range(len(self.widths)):
+                m.d.comb += self.inner_last[i].eq(inner)
+                inner = self.inner_last[i] & self.at_last[i]
+            m.d.comb += self.last.eq(inner)
         return m

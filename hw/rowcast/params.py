@@ -59,10 +59,14 @@ class ParamLoader(wiring.Component):
         address = Signal.like(self.i.payload.address, reset_less=True)
         left = Signal(range(items + 1))
         m.d.comb += self.i.ready.eq(left <= 1)
-        with m.If(left != 0):
-            m.d.sync += [left.eq(left - 1), word.eq(word >> ITEM_BITS)]
+        with m.If(left > 1):
+            m.d.sync += word.eq(word >> ITEM_BITS)
+        with m.Else():  # whether there is one or not: `valid` may come late
+            m.d.sync += [word.eq(self.i.payload.data), address.eq(self.i.payload.address)]
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [left.eq(items), word.eq(self.i.payload.data), address.eq(self.i.payload.address)]
+            m.d.sync += left.eq(items)
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
         index = Signal(20 + ceil_log2(items))  # first item of a word, and the item in it (items are a power of two)
         m.d.comb += index.eq(Cat((items - left)[: ceil_log2(items)], address))
 

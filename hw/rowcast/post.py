@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import and_, or_
 
-from amaranth import Const, Module, Mux, ResetInserter, Signal, signed
+from amaranth import Cat, Const, Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -14,6 +14,7 @@ from .isa import PostSource
 from .loops import LoopNest
 from .params import ParamLoader
 from .post_column import ADDRESS_BITS, PostColumn, job_layout, settings_layout
+from .post_decode import FORMATS, PostDecoder
 from .registers import Error
 from .vector import VectorFront
 
@@ -29,6 +30,7 @@ def _run_layout(config):
             "buffer": 20,
             "slot": 10,
             "rows": range(config.rows + 1),
+            "single_row": 1,
             "by_count": 1,
             "more_words": range(max(2, config.vector_words)),
             "index": INDEX_BITS,
@@ -48,7 +50,8 @@ class PostUnit(wiring.Component):
 
     A DRAIN run may start while the words of the one before are on their way: `rows` cycles (of the array) after its
     last drain, so that no two psums meet in a chain.  At most two runs are under way; tokens are given in order, each
-    when the run's last word has been granted.  POST_PE and POST_LOOP wait until all psums are there; POST_SET, MARK,
+    when the run's last word has been granted.  An instruction is decoded in the cycle after it was taken, so that one
+    is taken every second cycle at most.  POST_PE and POST_LOOP wait until all psums are there; POST_SET, MARK,
     other sources and all that signals wait until no run is under way.
 
     Members
@@ -59,9 +62,10 @@ class PostUnit(wiring.Component):
     clear : the soft reset; it reaches everything in here, at whatever place the columns are emitted.
     psum_filled : pulse: a psum half is complete.
     psum_freed : pulse, `FREED` cycles after the last drain of a half was issued.
-    drain, drain_row, drain_psum, drain_ready : a drain is issued in a cycle with `drain` and `drain_ready`.
+    drain, drain_row, drain_psum, drain_ready : a drain is issued in a cycle with `drain` and `drain_ready`.  A run's
+        first row stands for a cycle before its first drain.
     psum_valid, psum : psums of all columns, in the order of the drains.
-    vector : turns of the IFMAP feeder, taken only in a run that wants them.
+    vector : turns of the IFMAP feeder, taken in a run that wants them; the first waits in a register here.
     param : words of the PARAM space, taken at any time: never those of channels and tables that a run uses.
     writes : a list of `config.drain_writers` write ports; writer w has the columns from w x lanes.
     start : strobe before a run: `layer` is 0 again.
@@ -133,8 +137,11 @@ class PostUnit(wiring.Component):
             m.submodules[f"column{j}"] = hierarchy.place(column, "rowcast_post_column", platform)
         with m.If(self.start):
             m.d.sync += self.layer.eq(0)
-        m.d.comb += [self.psums.eq(self.psum_valid), self.busy.eq(self.i.valid | (self.runs != 0))]
-        m.d.comb += self.vector_run.eq((self.runs != 0) & ~self.is_drain)
+        m.d.comb += [
+            self.psums.eq(self.psum_valid),
+            self.busy.eq(self.i.valid | self.waits | ~self.idle | self.signal.any()),
+            self.vector_run.eq(~self.idle & ~self.is_drain),
+        ]
         return ResetInserter(self.clear)(m)
 
     def _state(self):
@@ -142,108 +149,97 @@ class PostUnit(wiring.Component):
         config = self.config
         self.settings = Signal(settings_layout())
         self.loop = Signal(payload_layout("POST_LOOP"))
+        self.singles = Signal(2)  # counts of 1 in `loop`
         self.run = Signal(_run_layout(config))  # the run that is issued
         self.accept = Signal()  # a POST_RUN
         self.issuing = Signal()
         self.pending = Signal()  # issue has begun, the arrive nest is still at the run before
         self.arriving = Signal()
         self.step_arrive = Signal()
+        self.placed = Signal()  # a result goes into columns
         self.last_arrives = Signal()
         self.runs = Signal(range(self.MAX_RUNS + 1))  # accepted and not complete
+        self.waits = Signal()  # a decoded instruction
+        self.idle = Signal(init=1)  # `runs` is 0
         self.complete = Signal()  # the oldest run
         self.halves = Signal(2)  # psum halves that are filled
-        self.gap = Signal(range(config.rows + 1))  # cycles in which no run may begin
-        self.is_drain = Signal()
+        self.apart = Signal(init=1)  # chains are empty enough for another run
+        self.is_drain = Signal(init=1)
         self.overflow = Signal()  # more pixels than a psum half has
         self.out_of_range = Signal()
         self.place_writes = Signal(config.columns)
         self.now = Signal(isa.TOKEN_UNITS)  # tokens of an instruction that is not a run
 
     def _instructions(self, m):
-        """Take the next instruction as soon as it may change what it changes."""
-        config, word = self.config, self.i.payload
-        opcode = {name: word.opcode == isa.FORMATS[name].opcode for name in isa.FORMATS}
-        fields = {
-            name: data.View(payload_layout(name), word.payload[: payload_layout(name).size])
-            for name in ("POST_PE", "POST_SET", "POST_LOOP", "POST_RUN", "MARK")
-        }
-        place, loop, run = fields["POST_PE"], fields["POST_LOOP"], fields["POST_RUN"]
-        drains, idle, still, quiet = Signal(), Signal(), Signal(), Signal()
-        behind, room = Signal(), Signal()
+        """Execute the next instruction as soon as it may change what it changes."""
+        m.submodules.decoder = decoder = PostDecoder(self.config)
+        wiring.connect(m, wiring.flipped(self.i), decoder.i)
+        word = self.word = decoder.word
+        place, settings, loop, run, mark = (
+            data.View(payload_layout(name), word.payload[: payload_layout(name).size]) for name in FORMATS
+        )
+        still, behind, room, go = Signal(), Signal(), Signal(), Signal()
+        failed = self.error.valid
         m.d.comb += [
-            drains.eq(run.source == PostSource.DRAIN),
-            idle.eq(self.runs == 0),
             still.eq(~self.issuing & ~self.pending & ~self.arriving),
-            quiet.eq(Mux(word.signal == 0, still, idle)),
             # A run behind another one: only drain behind drain, whose settings are the same.
             behind.eq(self.is_drain & (self.runs < self.MAX_RUNS) & ~self.pending & ~self.issuing & ~self.complete),
-            room.eq(idle | behind),
-        ]
-
-        bad, ready = Signal(), Signal()
-        unknown = Signal()
-        with m.If(opcode["POST_PE"]):
-            m.d.comb += [bad.eq((place.row >= config.rows) | (place.column >= config.columns)), ready.eq(quiet)]
-        with m.Elif(opcode["POST_LOOP"]):
-            m.d.comb += [bad.eq((loop.count_x == 0) | (loop.count_y == 0)), ready.eq(quiet)]
-        with m.Elif(opcode["POST_SET"] | opcode["MARK"]):
-            m.d.comb += ready.eq(idle)
-        with m.Elif(opcode["POST_RUN"]):
-            wrong_rows = drains & ((run.rows == 0) | (run.rows > config.rows))
-            m.d.comb += [
-                bad.eq(wrong_rows | (run.source > max(PostSource)) | (run.more_words >= config.vector_words)),
-                ready.eq(Mux(drains, room & (self.halves != 0) & (self.gap == 0), idle)),
-                self.accept.eq(self.i.valid & self.i.ready),
-            ]
-        with m.Else():
-            m.d.comb += unknown.eq(1)
-
-        failed = self.error.valid
-        m.d.comb += self.i.ready.eq(ready & ~bad & ~unknown & ~failed)
-        with m.If(self.i.valid & self.i.ready):
-            with m.If(~opcode["POST_RUN"]):
+            room.eq((self.idle | behind) & (self.halves != 0) & self.apart),
+            go.eq(
+                decoder.valid & ~failed
+                & ((word.when_idle & self.idle) | (word.when_still & still) | (word.when_room & room))
+            ),
+            self.accept.eq(go & word.POST_RUN),
+        ]  # fmt: skip
+        m.d.comb += [decoder.take.eq(go), self.waits.eq(decoder.valid)]
+        with m.If(go):
+            with m.If(~word.POST_RUN):
                 m.d.comb += self.now.eq(word.signal)
-            with m.If(opcode["POST_PE"]):
+            with m.If(word.POST_PE):
                 m.d.comb += [strobe.eq(place.column == j) for j, strobe in enumerate(self.place_writes)]
-            with m.If(opcode["POST_SET"]):
+            with m.If(word.POST_SET):
                 names = ("mode", "zero_point", "low", "high", "table")
-                m.d.sync += [getattr(self.settings, n).eq(getattr(fields["POST_SET"], n)) for n in names]
-            with m.If(opcode["POST_LOOP"]):
-                m.d.sync += self.loop.eq(loop)
-            with m.If(opcode["MARK"]):
-                m.d.sync += self.layer.eq(fields["MARK"].layer)
-            with m.If(opcode["POST_RUN"]):
+                m.d.sync += [getattr(self.settings, n).eq(getattr(settings, n)) for n in names]
+            with m.If(word.POST_LOOP):
+                m.d.sync += [self.loop.eq(loop), self.singles.eq(word.singles)]
+            with m.If(word.MARK):
+                m.d.sync += self.layer.eq(mark.layer)
+            with m.If(word.POST_RUN):
                 m.d.sync += [
+                    self.is_drain.eq(word.drains),
                     self.settings.source.eq(run.source),
                     self.run.buffer.eq(run.buffer),
                     self.run.slot.eq(run.slot),
-                    self.run.rows.eq(Mux(drains, run.rows, 1)),
+                    self.run.rows.eq(Mux(word.drains, run.rows, 1)),
+                    self.run.single_row.eq(word.singles[2]),
                     self.run.by_count.eq(run.by_count),
-                    self.run.more_words.eq(Mux(drains, 0, run.more_words)),
+                    self.run.more_words.eq(Mux(word.drains, 0, run.more_words)),
                     self.run.index.eq(word.index),
                 ]
-        m.d.comb += self.is_drain.eq(self.settings.source == PostSource.DRAIN)
+        self.first_row = run.rows - 1  # of the instruction that waits, if it is a drain
         for column in self.columns:
             m.d.comb += [column.place_row.eq(place.row), column.place.eq(place.as_value()[-31:])]
 
         arrive_index = Signal(INDEX_BITS, reset_less=True)
         self.arrive_index = arrive_index
+        wrong = decoder.valid & ~word.when_idle & ~word.when_still & ~word.when_room
         with m.If(~failed):
             with m.If(self.out_of_range):
                 m.d.sync += [self.error.code.eq(Error.BUFFER_RANGE), self.error.index.eq(arrive_index)]
             with m.Elif(self.overflow):
                 m.d.sync += [self.error.code.eq(Error.FIELD), self.error.index.eq(self.run.index)]
             with m.Else():
-                m.d.sync += self.error.code.eq(Mux(unknown, Error.OPCODE, Error.FIELD))
+                m.d.sync += self.error.code.eq(Mux(word.unknown, Error.OPCODE, Error.FIELD))
                 m.d.sync += self.error.index.eq(word.index)
-            m.d.sync += self.error.valid.eq(self.out_of_range | self.overflow | (self.i.valid & (bad | unknown)))
+            m.d.sync += self.error.valid.eq(self.out_of_range | self.overflow | wrong)
 
     def _nest(self, m, rows):
         """A loop nest over lanes, pixels and rows (DRAIN), or over words."""
         lanes = self.config.lanes
-        nest = LoopNest([ceil_log2(lanes) + 1, 16, 16, len(self.run.rows)])
+        nest = LoopNest([ceil_log2(lanes) + 1, 16, 16, len(self.run.rows)], ahead=True)
         counts = (Mux(self.is_drain, lanes, 1), self.loop.count_x, self.loop.count_y, rows)
         m.d.comb += [port.eq(count) for port, count in zip(nest.counts, counts, strict=True)]
+        m.d.comb += nest.singles.eq(Cat(~self.is_drain, self.singles, self.run.single_row))
         return nest
 
     def _issue(self, m):
@@ -253,54 +249,76 @@ class PostUnit(wiring.Component):
         half_psums = config.psum_pixels // 2 * config.lanes
         row, psum, half = Signal.like(self.drain_row), Signal(range(2 * half_psums)), Signal()
         started, word_start, all_free, go = Signal(), Signal(), Signal(), Signal()
-        vector_go = Signal()
+        draining, reducing, vector_go = Signal(), Signal(), Signal()  # the turns of a DRAIN run, of another, go
+        past = psum[-1]  # more psums than half a scratchpad has
         m.d.sync += started.eq(self.accept)  # one cycle for the nest to load
+        # Whether there is a drain in the next cycle.
+        drains, starts, passes = Signal(), Signal(), Signal()
+        m.d.comb += [
+            drains.eq(Mux(started, self.is_drain, draining & ~(go & nest.last)) & ~self.error.valid),
+            starts.eq(started | Mux(go, nest.at_last[_LANE], word_start)),
+            passes.eq(~started & (past | (go & psum[:-1].all() & ~nest.advance[_ROW]))),
+            # It is as late as the next cycle: words start `lanes` cycles apart, and so does what makes a column full.
+            all_free.eq(~reduce(or_, (column.full for column in self.columns))),
+        ]
+        m.d.sync += [draining.eq(drains), word_start.eq(starts), self.drain.eq(drains & ~passes & (~starts | all_free))]
         m.d.comb += [
             nest.start.eq(started),
-            self.overflow.eq(self.issuing & ~started & self.is_drain & (psum >= half_psums)),
-            all_free.eq(~reduce(or_, (column.full for column in self.columns))),
-            self.drain.eq(
-                self.issuing & ~started & self.is_drain & (~word_start | all_free) & ~self.overflow & ~self.error.valid
-            ),
+            self.overflow.eq(draining & past),
             self.drain_row.eq(row),
-            self.drain_psum.eq(psum + Mux(half, half_psums, 0)),
+            self.drain_psum.eq(Cat(psum[:-1], half)),
             go.eq(self.drain & self.drain_ready),
             nest.step.eq(go | vector_go),
         ]
         for column in self.columns:
             m.d.comb += column.reserve.eq(go & word_start)
 
-        # The vector unit's side: nothing is taken that does not belong to the run.
-        wanted = Signal()
+        # The vector unit's side: a turn that does not belong to the run stays in the register.
         front = self.front
+        there, fed = Signal(), Signal(vector_layout(config), reset_less=True)
+        feeds, ends_window = Signal(), Signal()  # `there` & `reducing`; and a window's last turn
+        reduces, comes = Signal(), Signal()  # `reducing` and `there` of the next cycle
         m.d.comb += [
-            wanted.eq(self.issuing & ~started & ~self.is_drain & ~self.error.valid),
+            reduces.eq(Mux(started, ~self.is_drain, reducing & ~(vector_go & nest.last)) & ~self.error.valid),
             front.source.eq(self.settings.source),
-            front.i.payload.eq(self.vector.payload),
-            front.i.valid.eq(self.vector.valid & wanted),
-            self.vector.ready.eq(front.i.ready & wanted),
-            vector_go.eq(self.vector.valid & self.vector.ready & self.vector.payload.last),
+            front.i.payload.eq(fed),
+            front.i.valid.eq(feeds),
+            self.vector.ready.eq(~there | (front.i.ready & reducing)),
+            vector_go.eq(ends_window & front.i.ready),
+            comes.eq(self.vector.valid | ~self.vector.ready),
         ]
+        m.d.sync += [
+            reducing.eq(reduces),
+            there.eq(comes),
+            feeds.eq(reduces & comes),
+            ends_window.eq(reduces & comes & Mux(self.vector.ready, self.vector.payload.last, fed.last)),
+        ]
+        with m.If(self.vector.ready):
+            m.d.sync += fed.eq(self.vector.payload)
 
         with m.If(self.accept):
             m.d.sync += self.issuing.eq(1)
         with m.If(started):
-            m.d.sync += [row.eq(self.run.rows - 1), psum.eq(0), word_start.eq(1)]
+            m.d.sync += psum.eq(0)
         with m.If(nest.step):
-            m.d.sync += [psum.eq(psum + 1), word_start.eq(nest.at_last[_LANE])]
+            m.d.sync += psum.eq(psum + 1)
             with m.If(nest.advance[_ROW]):
                 m.d.sync += [psum.eq(0), row.eq(row - 1)]
             with m.If(nest.last):
                 m.d.sync += self.issuing.eq(0)
+        with m.If(~self.issuing):  # already in the cycle of `accept`: a row must stand before its first drain
+            m.d.sync += row.eq(self.first_row)
 
         # The end of a drain: hand back the half, keep the chain's distance.
         freed = Signal(self.FREED)
         ends = Signal()
+        gap, wait = Signal(range(config.rows + 1)), max(config.rows - 2, 0)  # cycles in which no run may begin
         m.d.comb += [ends.eq(go & nest.last), self.psum_freed.eq(freed[-1])]
         m.d.sync += [
             freed.eq((freed << 1) | ends),
             self.halves.eq(self.halves + self.psum_filled - ends),
-            self.gap.eq(Mux(ends, max(config.rows - 2, 0), self.gap - (self.gap != 0))),
+            gap.eq(Mux(ends, wait, gap - (gap != 0))),
+            self.apart.eq(Mux(ends, wait == 0, gap <= 1)),
             half.eq(half ^ ends),
         ]
 
@@ -315,7 +333,7 @@ class PostUnit(wiring.Component):
         m.d.comb += [
             self.last_arrives.eq(valid & nest.last),
             load.eq(self.pending & (~self.arriving | self.last_arrives)),
-            nest.start.eq(load),
+            nest.start.eq(self.pending & ~self.arriving),  # after its last step the nest restarts by itself
             nest.step.eq(valid),
         ]
         with m.If(self.accept):
@@ -339,44 +357,49 @@ class PostUnit(wiring.Component):
             ]
 
         count = self.front.o.payload.count
-        place = Signal(range(1 << len(count)))  # lane, or number of words in the window - 1
+        place = Signal(range(1 << len(count)))  # number of words in the window of the result that is placed - 1
+        m.d.sync += place.eq(Mux(self.run.by_count & (count != 0), count - 1, 0))
         self.job = job = Signal(job_layout(config))
         m.d.comb += [
-            place.eq(lane),
             job.address.eq(address),
-            job.channel.eq(run.slot * config.lanes + place),
+            job.channel.eq(run.slot * config.lanes + Mux(self.is_drain, lane, place)),
             job.row.eq(row),
             job.last.eq(nest.last),
         ]
-        with m.If(~self.is_drain):
-            m.d.comb += place.eq(Mux(run.by_count & (count != 0), count - 1, 0))
 
     def _place_columns(self, m):
-        """Psums to all columns at once; a result's words to the next group of columns."""
+        """Psums to all columns at once; a result's words to the next group of columns, by way of a register."""
         results, columns, most = self.front.o, self.columns, self.config.vector_words
         sizes = [1 << i for i in range(ceil_log2(most) + 1)]  # columns in a group: 1, 2, 4, as the words need
         more = self.run.more_words
         turn = Signal(len(columns) // most * most, init=1)  # the columns of the next group
-        ready = Signal(len(columns))
-        wanted = Signal()
+        turned = self._by_size(sizes, [turn.rotate_left(size) for size in sizes])
+        take, ready = Signal(), Signal()
 
-        def free(first, but=None):
-            """Whether the columns of a group that are in turn, but one, can take a word."""
-            return reduce(and_, (ready[i] | ~turn[i] for i in range(first, first + most) if i != but), Const(1))
+        def free(turn, columns):
+            """Whether all columns of the group that is in turn can take a word."""
+            groups = (range(first, first + most) for first in range(0, len(turn), most))
+            return reduce(or_, (
+                Cat(turn[i] for i in group).any() & Cat(columns[i] | ~turn[i] for i in group).all() for group in groups
+            ))  # fmt: skip
 
-        groups = range(0, len(turn), most)
+        soon = Signal(len(columns))  # columns that can take a word in the next cycle, if they take none in this one
         m.d.comb += [
-            wanted.eq(self.arriving & ~self.is_drain),
-            results.ready.eq(wanted & reduce(or_, (turn[i : i + most].any() & free(i) for i in groups))),
-            self.step_arrive.eq(Mux(self.is_drain, self.psum_valid, results.valid & results.ready)),
+            soon.eq(Cat(column.soon for column in columns)),
+            results.ready.eq(ready),
+            take.eq(results.valid & ready),
+            self.step_arrive.eq(self.psum_valid | self.placed),
             self.out_of_range.eq(reduce(or_, (column.out_of_range for column in columns))),
         ]
-        with m.If(results.valid & results.ready):
-            m.d.sync += turn.eq(self._by_size(sizes, [turn.rotate_left(size) for size in sizes]))
+        m.d.sync += [self.placed.eq(take), ready.eq(Mux(take, free(turned, soon & ~turn), free(turn, soon)))]
+        with m.If(take):
+            m.d.sync += turn.eq(turned)
         if most > 1:
             with m.If(self.pending):
                 m.d.sync += turn.eq(self._by_size(sizes, [(1 << size) - 1 for size in sizes]))
-        values = [word.as_value() for word in results.payload.words]
+        words = Signal(results.payload.words.shape(), reset_less=True)
+        m.d.sync += words.eq(results.payload.words)
+        values = [word.as_value() for word in words]
         addresses = [self.job.address, *(self.job.address + i for i in range(1, most))]
         there = [Const(1), *(more >= i for i in range(1, most))]
         for j, column in enumerate(columns):
@@ -387,21 +410,16 @@ class PostUnit(wiring.Component):
                 column.job.eq(self.job),
                 column.psum_valid.eq(self.psum_valid),
                 column.psum.eq(self.psum[j]),
-                ready[j].eq(column.result_ready),
             ]
             if j >= len(turn):
                 continue
-            words = [j % size for size in sizes]  # its word in groups of each size
+            own = [j % size for size in sizes]  # its word in groups of each size
             m.d.comb += [
-                column.result.eq(self._by_size(sizes, [values[word] for word in words])),
-                # The words of a result are taken together: not before the others of the group can be.
-                column.result_valid.eq(
-                    results.valid & wanted & turn[j] & free(j // most * most, but=j)
-                    & self._by_size(sizes, [there[word] for word in words])
-                ),
+                column.result.eq(self._by_size(sizes, [values[word] for word in own])),
+                column.take.eq(take & turn[j] & self._by_size(sizes, [there[word] for word in own])),
             ]
-            if any(words):
-                m.d.comb += column.job.address.eq(self._by_size(sizes, [addresses[word] for word in words]))
+            if any(own):
+                m.d.comb += column.job.address.eq(self._by_size(sizes, [addresses[word] for word in own]))
 
     def _by_size(self, sizes, values):
         """The value of the smallest size that the run's words fit."""
@@ -412,46 +430,67 @@ class PostUnit(wiring.Component):
         return chosen
 
     def _write(self, m):
-        """Columns to writers: the first that has a word goes next."""
+        """Columns to writers: the first that has a word goes next, by way of a register."""
         lanes = self.config.lanes
+        self.ends = Signal(len(self.columns))  # columns whose last word of a run has been granted or dropped
+        self.written = Signal()  # no word stands in a writer's register
+        held = []
         for w, port in enumerate(self.writes):
             group = self.columns[w * lanes : (w + 1) * lanes]
             word = Signal.like(group[0].o, name=f"word{w}")
-            advance = Signal(name=f"advance{w}")
+            last = Signal(len(group), name=f"last{w}")
+            free, advance = Signal(name=f"free{w}"), Signal(name=f"advance{w}")
+            valid, address = Signal(name=f"valid{w}"), Signal(20, name=f"address{w}", reset_less=True)
+            content = Signal(self.config.word_bits, name=f"data{w}", reset_less=True)
+            held.append(valid)
             m.d.comb += [
                 word.eq(reduce(or_, (column.o.as_value() for column in group))),
-                advance.eq(~word.valid | port.grant),
-                port.request.eq(word.valid),
-                port.address.eq(word.address),
-                port.data.eq(word.data),
+                free.eq(~valid | port.grant),
+                advance.eq(free | ~(word.valid | word.last)),
+                port.request.eq(valid),
+                port.address.eq(address),
+                port.data.eq(content),
                 port.mask.eq(1),
+                self.ends[w * lanes : (w + 1) * lanes].eq(last & free.replicate(len(group))),
             ]
+            with m.If(free):
+                m.d.sync += [
+                    valid.eq(word.valid),
+                    address.eq(word.address),
+                    content.eq(word.data),
+                    last.eq(Cat(column.o.last for column in group)),
+                ]
             earlier = 0
             for column in group:
                 m.d.comb += [column.advance.eq(advance), column.select.eq(column.waiting & ~earlier)]
                 earlier = earlier | column.waiting
+        m.d.comb += self.written.eq(~reduce(or_, held))
 
     def _complete(self, m):
         """Runs that are under way, oldest first, and their tokens."""
-        word = self.i.payload
+        word = self.word
         tokens = [Signal(isa.TOKEN_UNITS, name=f"tokens{i}") for i in range(self.MAX_RUNS)]
         ended = Signal(len(self.columns))  # columns that are through with the oldest run
-        for j, column in enumerate(self.columns):
+        for j in range(len(self.columns)):
             # Ahead of the slowest column by at most the runs under way.
             ahead = Signal(range(self.MAX_RUNS + 1), name=f"ahead{j}")
-            end = column.o.last & column.advance & self.is_drain
             m.d.comb += ended[j].eq(ahead != 0)
-            m.d.sync += ahead.eq(ahead + end - (self.complete & self.is_drain))
-        empty = reduce(lambda a, b: a & b, (column.empty for column in self.columns))
-        through = ~self.issuing & ~self.pending & ~self.arriving & empty
-        m.d.comb += [
-            self.complete.eq((self.runs != 0) & Mux(self.is_drain, ended.all(), through) & ~self.error.valid),
-            self.signal.eq(self.now | Mux(self.complete, tokens[0], 0)),
+            m.d.sync += ahead.eq(ahead + (self.ends[j] & self.is_drain) - (self.complete & self.is_drain))
+        empty = reduce(and_, (column.empty for column in self.columns))
+        through = ~self.issuing & ~self.pending & ~self.arriving & empty & self.written
+        done = Signal()
+        m.d.comb += done.eq(
+            ~self.idle & ~self.complete & Mux(self.is_drain, ended.all(), through) & ~self.error.valid
+        )
+        m.d.sync += [
+            self.complete.eq(done),
+            self.signal.eq(self.now | Mux(done, tokens[0], 0)),
+            self.runs.eq(self.runs + self.accept - self.complete),
+            self.idle.eq(~self.accept & ((self.runs == 0) | ((self.runs == 1) & self.complete))),
         ]
-        m.d.sync += self.runs.eq(self.runs + self.accept - self.complete)
         with m.If(self.complete):
             m.d.sync += tokens[0].eq(tokens[1])
         with m.If(self.accept):  # never with `complete`
             m.d.sync += [token.eq(word.signal) for token in tokens[1:]]
-            with m.If(self.runs == 0):
+            with m.If(self.idle):
                 m.d.sync += tokens[0].eq(word.signal)

@@ -67,19 +67,20 @@ class PostColumn(wiring.Component):
     and, if `settings.table` is set, through the output table.  `LATENCY` cycles after a word's last item the word
     stands in the queue.
 
-    Room in the queue is reserved before a word's items come: by `reserve` (DRAIN) or by taking a result; neither while
-    `full`.  The words' place in the array of columns is not known here: equal columns are one module.
+    Room in the queue is reserved before a word's items come: by `reserve` (DRAIN, not while `full`) or by `take`.
+    The words' place in the array of columns is not known here: equal columns are one module.
 
     Members
     -------
     clear : forgets all items and words; memories keep their contents.
     load : writes to parameters and tables.
     place_write, place_row, place : writes an entry of the table of POST_PE.
-    settings, job : `job` counts in the cycle of `psum_valid` or when a result is taken.
+    settings, job : `job` counts in the cycle of `psum_valid`, or in that of `result`.
     psum_valid, psum : DRAIN: int32 items, `lanes` of them make a word.
-    result_valid, result, result_ready : other sources: a word's items in one piece; taken once every `lanes` cycles.
+    take, result : other sources: `result` in the next cycle is a word's items in one piece.
+    soon : there may be a `take` in the next cycle if there is none in this one: once every `lanes` cycles.
     reserve : DRAIN: a word's items will come.
-    full, empty : no room; nothing reserved, nothing queued.
+    full, empty : no room; nothing reserved, nothing queued, one cycle late.
     waiting : a word stands at the head of the queue; at most every second cycle.
     advance, select : `o` is replaced by the head of the queue if `select` (only with `waiting`), else by 0.
     o : `word_layout`, to be ORed with those of other columns.
@@ -101,12 +102,12 @@ class PostColumn(wiring.Component):
                 "job": In(job_layout(config)),
                 "psum_valid": In(1),
                 "psum": In(signed(32)),
-                "result_valid": In(1),
+                "take": In(1),
                 "result": In(values_layout(config)),
-                "result_ready": Out(1),
+                "soon": Out(1),
                 "reserve": In(1),
                 "full": Out(1),
-                "empty": Out(1),
+                "empty": Out(1, init=1),
                 "waiting": Out(1),
                 "select": In(1),
                 "advance": In(1),
@@ -118,8 +119,9 @@ class PostColumn(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         self.drains = Signal()
-        self.take = Signal()  # a result
+        self.taken = Signal()  # a result is here
         m.d.comb += self.drains.eq(self.settings.source == PostSource.DRAIN)
+        self.popped = Signal()  # a word left the queue in the cycle before
         valid, value = self._items(m)
         acc = self._operands(m, value)
         word_end, address, channel = self._addresses(m, valid)
@@ -130,14 +132,12 @@ class PostColumn(wiring.Component):
     def _items(self, m):
         """Cycles 1 to 3: a result's lanes one by one; whether there is an item in cycle 1, from either source."""
         lanes = self.config.lanes
-        lane = Signal(lanes)  # of the item in cycle 1, one bit a lane
+        turns = Signal(lanes + 1)  # a result is here; then a bit for each lane, of the item in cycle 1
+        lane = turns[1:]
         held = Signal(self.result.shape(), reset_less=True)
-        m.d.comb += [
-            self.result_ready.eq(~self.full & ((lane == 0) | lane[-1])),
-            self.take.eq(self.result_valid & self.result_ready),
-        ]
-        m.d.sync += lane.eq(Cat(self.take, lane))
-        with m.If(self.take):
+        m.d.comb += self.taken.eq(turns[0])
+        m.d.sync += turns.eq(Cat(self.take, turns))
+        with m.If(self.taken):
             m.d.sync += held.eq(self.result)
         # Two lanes share a multiplexer, whose register is 0 when it is the turn of others: 5 LUTs a bit, not 7.
         pairs = []
@@ -150,11 +150,13 @@ class PostColumn(wiring.Component):
         value = Signal(signed(VALUE_BITS), reset_less=True)
         m.d.sync += value.eq(reduce(or_, pairs))
 
-        psum_valid, valid = Signal(), Signal()
-        m.d.sync += psum_valid.eq(self.psum_valid)
-        m.d.comb += valid.eq(psum_valid | (lane != 0))
+        valid = Signal()
+        m.d.sync += valid.eq(self.psum_valid | turns[:-1].any())
+        rests = Signal()  # the lanes of a result have passed, or will have
+        m.d.sync += rests.eq(~(self.take | turns[: lanes - 3].any()))
+        m.d.comb += self.soon.eq(rests & (~self.full | self.popped))
         with m.If(self.clear):
-            m.d.sync += [lane.eq(0), psum_valid.eq(0)]
+            m.d.sync += [turns.eq(0), valid.eq(0)]
         return valid, value
 
     def _operands(self, m, value):
@@ -200,7 +202,7 @@ class PostColumn(wiring.Component):
         ]
         job = Signal(job_layout(self.config), reset_less=True)
         place = Signal(place_layout(), reset_less=True)
-        with m.If(self.psum_valid | self.take):
+        with m.If(self.drains | self.taken):  # a vector result's job stays for all its lanes
             m.d.sync += [job.eq(self.job), place.eq(read.data)]
             with m.If(~self.drains):
                 m.d.sync += [place.offset.eq(0), place.slot.eq(0), place.valid.eq(1)]
@@ -301,9 +303,10 @@ class PostColumn(wiring.Component):
             written.eq(written + word_done),
             read.eq(read + pop),
             self.waiting.eq((written != read) & ~pop),  # the memories' registers hold the head one cycle after `read`
-            reserved.eq(reserved + (self.reserve | self.take) - pop),
+            self.popped.eq(pop),
+            reserved.eq(reserved + (self.reserve | self.take) - self.popped),
+            self.empty.eq((reserved == 0) & ~self.o.valid),
         ]
-        m.d.comb += self.empty.eq((reserved == 0) & ~self.o.valid)
 
         # The zeros are the registers' synchronous reset, so address and data have no other: after a `clear` they are 0
         # one cycle later, long before the next word.
@@ -321,7 +324,7 @@ class PostColumn(wiring.Component):
             with m.If(~self.select):
                 m.d.sync += [out_address.eq(0), out_data.eq(0)]
         with m.If(self.clear):
-            forgotten = (lane, reserved, addressed, written, read, self.waiting, self.o.valid, self.o.last)
+            forgotten = (lane, self.popped, reserved, addressed, written, read, self.waiting, self.o.valid, self.o.last)
             m.d.sync += [state.eq(0) for state in forgotten]
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["CAUSES", "COUNTERS", "Error", "REGISTERS", "Register", "address_of"]
+__all__ = ["CAUSES", "COUNTERS", "ERROR_TEXTS", "Error", "REGISTERS", "Register", "address_of"]
 
 ID_VALUE = 0x43574F52  # "ROWC" in memory order
 VERSION_VALUE = 0x00_01_00_00
@@ -23,6 +23,19 @@ class Error(IntEnum):
     PROGRAM = 8  # the program ended without END
     FIELD = 9  # a field value that the configuration cannot serve (row or column outside the array, count of 0, ...)
 
+
+ERROR_TEXTS = {
+    Error.NONE: "no error",
+    Error.OPCODE: "unknown instruction",
+    Error.BUFFER_RANGE: "an address outside a memory on chip",
+    Error.READ_WINDOW: "a memory read outside the read window",
+    Error.WRITE_WINDOW: "a memory write outside the write window",
+    Error.READ_RESPONSE: "the memory answered a read with an error",
+    Error.WRITE_RESPONSE: "the memory answered a write with an error",
+    Error.TOKEN: "more tokens than a counter holds",
+    Error.PROGRAM: "the program ended without END",
+    Error.FIELD: "a field value that the configuration cannot serve",
+}
 
 # Every cycle of a run has exactly one cause; the order is also the code on the `cause` trace port.
 CAUSES = ("computing", "filters", "ifmap", "drain", "vector", "load", "store", "instruction")

@@ -111,16 +111,16 @@ class Requantise(wiring.Component):
             for j, right in enumerate(parts[1]):
                 part = _register(m, left * right, f"part{i}{j}_3")
                 products[i, j] = _register(m, part, f"part{i}{j}_4")
-        for cycle in (2, 3, 4):
+        for cycle in (2, 3):
             steps, align = _register(m, steps, f"steps{cycle}"), _register(m, align, f"align{cycle}")
+        # TFLITE rounds at bit 31 if the total shift, 24 + 4 steps - align, is at least 31.
+        twice = (self.mode == PostMode.TFLITE) & ((steps > 2) | ((steps == 2) & ~align[1]))
+        nudge = _register(m, Cat(twice & (align == i) for i in range(MULTIPLIER_BITS - 30)), "nudge4")
+        twice, steps, align = (
+            _register(m, value, f"{name}4") for name, value in (("twice", twice), ("steps", steps), ("align", align))
+        )
 
         # Cycle 5: the two middle products; TFLITE's 2^(30 + align) is added to the smaller one, which has the room.
-        # TFLITE rounds at bit 31 if the total shift, 24 + 4 steps - align, is at least 31.
-        twice, nudge = Signal(), Signal(MULTIPLIER_BITS - 30)
-        m.d.comb += [
-            twice.eq((self.mode == PostMode.TFLITE) & ((steps > 2) | ((steps == 2) & ~align[1]))),
-            [nudge[i].eq(twice & (align == i)) for i in range(len(nudge))],
-        ]
         nudged = Signal(signed(SUM_BITS), name="nudged4")  # no carry out: see the ranges of the parts
         m.d.comb += [
             nudged[: 30 - LOW_BITS].eq(products[1, 0]),

@@ -1,4 +1,4 @@
-"""RTLIL as Amaranth writes it, as text to work on: readable names, equal modules once, zero memories without their zeros.
+"""RTLIL as Amaranth writes it, as text to work on: equal modules once, zero memories without their zeros.
 
 RTLIL is one statement a line, and a module ends with an `end` in the first column: lines are all the parsing it takes.
 """
@@ -6,7 +6,7 @@ RTLIL is one statement a line, and a module ends with an `end` in the first colu
 import re
 from dataclasses import dataclass
 
-__all__ = ["Module", "join", "merge_equal", "order_ports", "parse", "remove_absent_ports", "rename", "tidy_names"]
+__all__ = ["Module", "join", "merge_equal", "order_ports", "parse", "remove_absent_ports", "rename"]
 
 _NOISE = re.compile(r"\s*attribute \\(?:generator|top|src|amaranth\.[a-z]+) ")
 _PORT = re.compile(r"  wire width (\d+) (input|output|inout) (\d+)  ?(?:signed )?\\(\S+)$")
@@ -123,7 +123,7 @@ def _rename_cell_ports(module, port_names):
 
 
 def remove_absent_ports(modules):
-    """Leave out of every cell the connections to ports that its module turned out not to have (`clk` of logic alone)."""
+    """Leave out of every cell the connections to ports that its module turned out not to have (`clk` of gates)."""
     ports = {module.name: set(module.ports()) for module in modules}
     for module in modules:
         kept, known = [], None
@@ -148,22 +148,3 @@ def order_ports(module, order):
         if match := _PORT.match(line):
             width, direction, _, name = match.groups()
             module.lines[i] = f"  wire width {width} {direction} {numbers[name]} \\{name}"
-
-
-def tidy_names(modules):
-    """Names that need no escape in Verilog: `valid$3` becomes `valid_3`, `$signature__data` becomes `port_data`.
-
-    A name stays as it is where the tidy one is taken.
-    """
-    public = {name for module in modules for line in module.lines for name in _PUBLIC.findall(line)}
-    table = {}
-    for name in sorted(public):
-        tidy = re.sub(r"\$(\d+)$", r"_\1", name.replace("$signature__", "port_"))
-        if tidy != name and tidy not in public and tidy not in table.values():
-            table[name] = tidy
-
-    def substitute(match):
-        return table.get(match[0], match[0])
-
-    for module in modules:
-        module.lines[:] = [_PUBLIC.sub(substitute, line) if "$" in line else line for line in module.lines]

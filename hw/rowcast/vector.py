@@ -1,6 +1,6 @@
 """The first half of the vector unit: words of a window to one value a lane."""
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -34,7 +34,7 @@ class VectorFront(wiring.Component):
 
     Members
     -------
-    source : PostSource, stable from a window's first turn until its result is taken.
+    source : PostSource, stable from the cycle before a window's first turn until its result is taken.
     i : turns, see `vector_layout`; `last` ends a window.
     o : results, see `result_layout`.
     """
@@ -57,11 +57,14 @@ class VectorFront(wiring.Component):
         m = Module()
         turn, result = self.i.payload, self.o.payload
         first, done, take, give = Signal(init=1), Signal(), Signal(), Signal()
+        full = Signal()  # `done`, and a result before it
         is_sum, is_pair = Signal(), Signal()
         m.d.comb += [
             give.eq(~self.o.valid | self.o.ready),
-            self.i.ready.eq(~done | give),
+            self.i.ready.eq(~full | self.o.ready),
             take.eq(self.i.valid & self.i.ready),
+        ]
+        m.d.sync += [
             is_sum.eq(self.source == PostSource.SUM),
             is_pair.eq((self.source == PostSource.ADD) | (self.source == PostSource.MUL)),
         ]
@@ -70,6 +73,7 @@ class VectorFront(wiring.Component):
         count = Signal(COUNT_BITS, reset_less=True)
         with m.If(self.i.ready):
             m.d.sync += done.eq(take & turn.last)
+        m.d.sync += full.eq(Mux(give, done & take & turn.last, done | (take & turn.last)))
         with m.If(take):
             m.d.sync += [first.eq(turn.last), count.eq(Mux(first, 0, count) + ~turn.pad)]
         lanes = [lane for word in result.words for lane in word]
@@ -88,18 +92,16 @@ class VectorFront(wiring.Component):
         total = Signal(signed(VALUE_BITS), name=f"total{lane}", reset_less=True)
         top = Signal(signed(8), name=f"top{lane}", reset_less=True)
         before = Signal(8, name=f"before{lane}", reset_less=True)
-        with m.If(~is_sum | (take & first & pad)):
+        with m.If(~is_sum):
             m.d.sync += total.eq(0)
-        with m.Elif(take & ~pad):
-            m.d.sync += total.eq(Mux(first, 0, total) + byte)
-        with m.If(is_sum):
-            m.d.sync += top.eq(0)
         with m.Elif(take):
+            m.d.sync += total.eq(Mux(first, 0, total) + Mux(pad, 0, byte))
+        with m.If(take & (first | is_pair | is_sum | (~pad & (byte > top)))):
+            # No multiplexer with a constant: it would become a reset, behind the enable.
+            lowest = first & pad & ~is_pair
+            m.d.sync += top.eq(Cat(byte[:7] & ~(lowest | is_sum).replicate(7), (byte[7] | lowest) & ~is_sum))
+        with m.If(take):
             m.d.sync += before.eq(top)
-            with m.If(first & pad & ~is_pair):
-                m.d.sync += top.eq(-128)
-            with m.Elif(first | is_pair | (~pad & (byte > top))):
-                m.d.sync += top.eq(byte)
 
         value = Signal(signed(VALUE_BITS), name=f"value{lane}")
         sign = top[-1]

@@ -119,7 +119,7 @@ def run_unit(config, instructions, cycles, *, rng=None, drain=False):
 
     async def bench(ctx):
         waiting, fills, frees, offered = list(instructions), {"filter": 2, "ifmap": 2}, [], False
-        command = None
+        command, stands = None, False  # a command's row stands a cycle before it
         for cycle in range(cycles):
             late = rng is not None
             if waiting and not offered and not (late and rng.random() < 0.5):
@@ -135,17 +135,20 @@ def run_unit(config, instructions, cycles, *, rng=None, drain=False):
             if now:
                 frees.remove(ready[0])
             ctx.set(dut.psum_freed, now)
+            stands = command is not None
             if drain and command is None and rng.random() < 0.7:
+                row = trace.handshakes[-1][1] if trace.handshakes else 0
                 command = (rng.randrange(config.rows), rng.randrange(config.psum_pixels * config.lanes))
                 ctx.set(dut.drain_row, command[0])
                 ctx.set(dut.drain_psum, command[1])
-            ctx.set(dut.drain, int(command is not None))
+                stands = command[0] <= row
+            ctx.set(dut.drain, int(stands))
 
             record = ctx.get(dut.control)
             trace.records.append({name: record[name] for name in names})
             trace.causes.append(CAUSES[ctx.get(dut.cause)])
             assert ctx.get(dut.mac_cycle) == trace.records[-1]["mac"]
-            if command is not None and ctx.get(dut.drain_ready) and cycle + 1 < cycles:
+            if stands and ctx.get(dut.drain_ready) and cycle + 1 < cycles:
                 trace.handshakes.append((cycle, *command))
                 command = None
             for kind in fills:
@@ -496,6 +499,8 @@ def run_passes(config, pieces, rng, stall):
             while filled[0] <= number:
                 await ctx.tick()
             half = number % 2 * config.psum_pixels // 2
+            ctx.set(dut.unit.drain_row, config.rows - 1)
+            await ctx.tick()
             for row in reversed(range(config.rows)):
                 for psum in range(half * lanes, (half + piece.patch[0] * piece.patch[1]) * lanes):
                     while rng.random() < stall:

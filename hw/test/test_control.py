@@ -56,7 +56,9 @@ def test_run():
         assert state(ctx, dut) == ""
         for _ in range(2):
             await strobe(ctx, dut.start)
-            assert state(ctx, dut) == "br"
+            assert state(ctx, dut) == "b" and ctx.get(dut.begin)
+            await ctx.tick()
+            assert state(ctx, dut) == "br" and not ctx.get(dut.begin)
             ctx.set(dut.quiet, 0)
             await ctx.tick().repeat(20)
             await strobe(ctx, dut.start)  # ignored
@@ -161,6 +163,7 @@ def test_soft_reset(when):
         await ctx.tick().repeat(CLEAR_CYCLES)
         assert state(ctx, dut) == ""
         await strobe(ctx, dut.start)
+        await ctx.tick()
         assert state(ctx, dut) == "br"
 
     runs = 1 + (when != "idle")

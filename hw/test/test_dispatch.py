@@ -154,7 +154,7 @@ def test_random_program(depth, stall, work):
 
 @pytest.mark.parametrize("unit", QUEUE_UNITS)
 def test_latency_and_throughput(unit):
-    """Two cycles through an empty queue, one instruction a cycle."""
+    """Four cycles through registers and an empty queue, an instruction in two cycles."""
     rng = random.Random(3)
     bench = Bench(Config(), random_program(rng, 40, units=[unit])[:-1], rng=rng)
     for instruction in bench.program:
@@ -162,21 +162,21 @@ def test_latency_and_throughput(unit):
     bench.program += [isa.make("END")]
     bench.run(bench.source, bench.until_empty)
     bench.check()
-    assert [cycle for cycle, *_ in bench.taken[unit]] == [cycle + 2 for cycle in bench.sent[:-1]]
-    assert bench.sent[-1] - bench.sent[0] == 40
+    assert [cycle for cycle, *_ in bench.taken[unit]] == [cycle + 4 for cycle in bench.sent[:-1]]
+    assert bench.sent[-1] - bench.sent[0] == 80
 
 
 def test_missing_levels_empty():
     """A LOAD's token sets FILTER free; meanwhile the queue fills, and STATUS ports say so."""
     filter_run = isa.make("FILTER_RUN")
     filter_run.wait = 1 << Unit.LOAD
-    program = [filter_run] + [isa.make("FILTER_ID")] * 16 + [isa.make("END")]
+    program = [filter_run] + [isa.make("FILTER_ID")] * 17 + [isa.make("END")]
     bench = Bench(Config(queue_depth=16), program, rng=random.Random(0))
     dut = bench.dut
 
     async def script(ctx):
         await ctx.tick().repeat(40)
-        assert len(bench.sent) == 16  # the queue is full, the last FILTER_ID blocks END
+        assert len(bench.sent) == 18  # one in front of the full queue, one in the register behind it, which blocks END
         assert ctx.get(dut.missing[Unit.FILTER]) == 1 << Unit.LOAD and ctx.get(dut.waiting) == 1 << Unit.FILTER
         assert ctx.get(dut.levels) == 15 << 4 * Unit.FILTER
         assert not ctx.get(dut.empty) and not ctx.get(dut.ended)

@@ -390,6 +390,7 @@ def test_stop(seed, no_grant):
             await bench.step(ctx)
         ctx.set(bench.dut.stop, 1)
         bench.refuse = no_grant
+        await bench.step(ctx)  # it is heeded from the next cycle on
         standing = ctx.get(bench.dut.ar.valid)
         bursts, idle = len(bench.bursts), False
         for _ in range(150):

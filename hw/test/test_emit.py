@@ -112,8 +112,18 @@ def module_names(text):
     return re.findall(r"^module (\S+?)\(?(?: |\()", text, re.MULTILINE)
 
 
+RUN_PYOSYS = """
+import sys
+from pyosys import libyosys
+design = libyosys.Design()
+for command in sys.argv[1:]:
+    libyosys.run_pass(command, design)
+"""
+
+
 def run_yosys(*commands):
-    done = subprocess.run([sys.executable, "-c", emit._RUN_PYOSYS, *commands], capture_output=True, text=True)
+    """Yosys's output; in a process of its own, since an error in Yosys ends the process."""
+    done = subprocess.run([sys.executable, "-c", RUN_PYOSYS, *commands], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-1000:]
     return done.stdout
 
@@ -123,8 +133,8 @@ def test_each_module_once():
     assert sorted(module_names(text)) == [
         "toy", "toy_cell", "toy_cell_ram", "toy_delay0", "toy_lut", "toy_parity"
     ]  # fmt: skip
-    assert len(re.findall(r"^  toy_cell cell\d ", text, re.MULTILINE)) == 5
-    assert len(re.findall(r"^  toy_delay0 delay\d ", text, re.MULTILINE)) == 2
+    assert len(re.findall(r"^  toy_cell cell\d\(", text, re.MULTILINE)) == 5
+    assert len(re.findall(r"^  toy_delay0 delay\d\(", text, re.MULTILINE)) == 2
     assert len(text) - len(emit.verilog(Ring(num_cells=4), name="toy")) < 1500
 
 
@@ -134,16 +144,16 @@ def test_readable():
     assert "$" not in text
     assert text.startswith("// Made by Rowcast")
     assert f"{Config().digest():08x}" in text and "columns=4" in text
-    ports = re.search(r"^module toy\((.*?)\);", text, re.MULTILINE)[1].split(", ")
+    ports = re.findall(r"(\w+)(?: = \S+)?,?$", re.search(r"^module toy\((.*?)\);", text, re.M | re.S)[1].strip(), re.M)
     assert ports == ["clk", "rst", "i__payload", "i__valid", "i__ready", "clear", "o"]
 
 
 def test_memories_stay_memories():
     text = emit.verilog(Ring(num_cells=2), name="toy")
     assert text.count("reg [3:0] memory [3:0];") == 2 + 1
-    assert text.count("`ifndef SYNTHESIS") == 2 + 2, "zeros in simulation only: of memories, and of the registers behind them"
-    assert len(re.findall(r"`ifndef SYNTHESIS\n  initial \w+ = 4'h0;\n`endif", text)) == 2
-    assert re.search(r"memory\[2\] = 4'h9;", text), "contents that are not zero stay"
+    assert text.count("`ifndef SYNTHESIS") == 2 + 2, "zeros in simulation only: of memories, and of registers behind them"
+    assert len(re.findall(r"`ifndef SYNTHESIS\n  initial \w+ = 4'd0;\n`endif", text)) == 2
+    assert re.search(r"memory\[2\] = 4'd9;", text), "contents that are not zero stay"
     assert text.count("no_rw_check") == 2
 
 
@@ -162,17 +172,17 @@ def prove_equal(folder, gold, gate):
 
 
 def test_equal_logic(tmp_path):
-    """The emitted Verilog equals the description without placed or merged modules; one constant changed, it does not."""
+    """The emitted Verilog equals the description without placed or merged modules; with another constant not."""
     gold = rtlil.convert(Ring(num_cells=3), name="gold")
     gate = emit.verilog(Ring(num_cells=3), name="gate")
     assert prove_equal(tmp_path, gold, gate)
-    assert gate.count("+ 2'h2") == 1
-    assert not prove_equal(tmp_path, gold, gate.replace("+ 2'h2", "+ 2'h3"))
+    assert gate.count("+ 4'd2") == 1
+    assert not prove_equal(tmp_path, gold, gate.replace("+ 4'd2", "+ 4'd3"))
 
 
 def test_deterministic():
     """Another process with another hash seed writes the same text."""
-    code = "import sys; from test_emit import Ring; from rowcast import emit; sys.stdout.write(emit.verilog(Ring(num_cells=3)))"
+    code = "import sys; from test_emit import Ring, emit; sys.stdout.write(emit.verilog(Ring(num_cells=3)))"
     texts = {
         subprocess.run(
             [sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True,
@@ -223,8 +233,6 @@ def test_errors():
         emit.verilog(None, name="8bit")
     with pytest.raises(emit.EmissionError, match="must not have the name of the top module, 'cell'"):
         emit.verilog(Ring(num_cells=1), name="cell")
-    with pytest.raises(emit.EmissionError, match="Yosys did not accept"):
-        emit._run_yosys("module \\broken\n  cell\nend\n")
 
 
 def test_write_atomic(tmp_path):

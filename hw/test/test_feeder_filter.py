@@ -181,17 +181,28 @@ def test_random_programs(name, grants, feeds, compute):
 
 
 def test_no_bubbles():
-    """Over groups, chunks and instructions a flit a cycle, while halves are free early enough."""
+    """Over groups and chunks a flit a cycle, while halves are free early enough; a cycle between instructions."""
     config = CONFIGS["base"]
-    program = [make("FILTER_ID", row=1, column=2, row_id=3, column_id=4)]
-    program += [make("FILTER_RUN", buffer=32 * i, flits=8, groups_column=2, groups_row=2, chunks=1) for i in range(6)]
+    program = [make("FILTER_RUN", buffer=32 * i, flits=8, groups_column=2, groups_row=2, chunks=1) for i in range(6)]
     program += [make("FILTER_RUN", buffer=7, flits=1, groups_column=16, groups_row=1, chunks=5)]
     program += [make("FILTER_RUN", buffer=i, flits=1, groups_column=15, groups_row=1, chunks=1) for i in range(3)]
     bench = Bench(FilterUnit(config), memory_of(config)).run(program)
     check(bench, config)
     first = 2 + GLB_READ_LATENCY  # queue to job, job to request, read
-    assert [cycle for cycle, *_ in bench.flits] == list(range(first, first + len(bench.flits)))
+    number = [i for i, flits in enumerate([32] * 6 + [80] + [15] * 3) for _ in range(flits)]  # of a flit's instruction
+    assert [cycle for cycle, *_ in bench.flits] == [first + i + before for i, before in enumerate(number)]
     assert bench.waiting == []
+
+
+def test_short_instructions():
+    """An instruction of a single flit, or an ID, costs two cycles."""
+    config = CONFIGS["base"]
+    program = [make("FILTER_ID", row=i, column=2, row_id=3, column_id=4) for i in range(4)]
+    program += [make("FILTER_RUN", buffer=i, flits=1, groups_column=1, groups_row=1, chunks=1) for i in range(2)]
+    bench = Bench(FilterUnit(config), memory_of(config)).run(program)
+    check(bench, config)
+    first = 2 + GLB_READ_LATENCY
+    assert [cycle for cycle, *_ in bench.flits] == [first + 2 * i for i in range(6)]
 
 
 def test_waits_for_half():

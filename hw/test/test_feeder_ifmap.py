@@ -266,7 +266,7 @@ FLAT = [1, 1, 1, 1, 1, 1]  # every level goes to the next word
 
 
 def test_no_bubbles_network():
-    """Padding or not, over windows, groups, chunks and runs: a flit a cycle."""
+    """Padding or not, over windows, groups and chunks: a flit a cycle; a cycle between runs."""
     config = CONFIGS["base"]
     loops = loop_instructions([3, 2, 3, 2, 2, 2], FLAT, [0, 1, -1, 1, -1, 0], [1, -2, 1, -3, 2, -1])
     runs = [make("IFMAP_RUN", buffer=100, y=-1, x=-1) for _ in range(3)]
@@ -274,21 +274,21 @@ def test_no_bubbles_network():
         [make("IFMAP_SET", height=3, width=3, pad=7), *loops, *runs]
     )
     check(bench, config)
-    assert bench.accepted[:5] == [0, 2, 4, 6, 7]  # SET, LOOPs of two cycles, RUN
-    first = 7 + 3 + GLB_READ_LATENCY
+    assert bench.accepted[:5] == [0, 1, 2, 4, 6]  # SET, LOOPs of two cycles, RUN, each into the register
+    first = 8 + 3 + GLB_READ_LATENCY
     assert len(bench.flits) == 3 * 144
-    assert [cycle for cycle, *_ in bench.flits] == list(range(first, first + 3 * 144))
+    assert [cycle for cycle, *_ in bench.flits] == [first + i + i // 144 for i in range(3 * 144)]
     assert 0 < len(bench.granted) < 3 * 144
     assert bench.waiting == []
 
 
 def test_no_bubbles_one_turn():
-    """Runs of one turn follow each other without a gap, from any address."""
+    """Runs of one turn follow each other with a gap of one cycle, from any address."""
     config = CONFIGS["odd"]
     runs = [make("IFMAP_RUN", buffer=5 * i + 1, vector=0) for i in range(2)]
     bench = Bench(IfmapUnit(config), memory_of(config)).run([make("IFMAP_SET", height=1, width=1), *runs])
     check(bench, config)
-    assert bench.flits[1][0] == bench.flits[0][0] + 1
+    assert bench.flits[1][0] == bench.flits[0][0] + 2
 
 
 def test_no_bubbles_vector():
@@ -300,9 +300,9 @@ def test_no_bubbles_vector():
     bench = Bench(IfmapUnit(config), memory_of(config)).run(program)
     check(bench, config)
     cycles = [cycle for cycle, *_ in bench.words]
-    first = 7 + 3 + GLB_READ_LATENCY + 1
-    assert cycles[:180] == list(range(first, first + 180))
-    assert cycles[180:] == list(range(first + 184, first + 184 + 90))
+    first = 8 + 3 + GLB_READ_LATENCY + 1
+    assert cycles[:180] == [first + i + i // 90 for i in range(180)]
+    assert cycles[180:] == list(range(first + 185, first + 185 + 90))
     assert sum(last for *_, last in bench.words) == 30
 
 
@@ -316,7 +316,7 @@ def test_waits_for_half():
     )
     check(bench, config)
     cycles, freed = [cycle for cycle, *_ in bench.flits], bench.filled[0] + 50
-    assert bench.words[0][0] < bench.words[-1][0] == cycles[0]
+    assert bench.words[0][0] < bench.words[-1][0] == cycles[0] - 1
     assert cycles[:8] == list(range(cycles[0], cycles[0] + 8))
     assert cycles[8] == freed + 1 + 2 + GLB_READ_LATENCY
     assert bench.waiting[-1] == freed and len(bench.waiting) == freed - bench.waiting[0] + 1

@@ -86,7 +86,7 @@ def test_only_the_last_pes():
     config = preset("small").replace(rows=2, columns=2, lut_pes=3)
     text = verilog(PEArray(config), config, name="rowcast_array")
     lines = text.splitlines()
-    kinds = {f"pe{i}_{j}": next(line.split()[0] for line in lines if f" pe{i}_{j} (" in line) for i in (0, 1) for j in (0, 1)}
+    kinds = {f"pe{i}_{j}": next(line.split()[0] for line in lines if f" pe{i}_{j}(" in line) for i in (0, 1) for j in (0, 1)}
     assert {pe: kind.removeprefix("rowcast_array_") for pe, kind in kinds.items()} == {
         "pe0_0": "rowcast_pe", "pe0_1": "rowcast_pe_lut", "pe1_0": "rowcast_pe_lut", "pe1_1": "rowcast_pe_lut",
     }  # fmt: skip

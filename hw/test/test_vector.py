@@ -43,6 +43,7 @@ def run(config, source, wins, idle, stall, seed):
 
     async def feed(ctx):
         ctx.set(dut.source, source)
+        await ctx.tick()
         for data, pad, last in words:
             while rng.random() < idle:
                 await ctx.tick()
@@ -82,7 +83,7 @@ def test_reduction(source, lanes, noc_words, idle, stall):
             got = [value & 0xFFFF for value in got[0]], got[1]
         assert got == expected(source, data, pad), f"window {i} of seed {seed}"
     if not idle:
-        assert cycles == words + 2  # a turn a cycle, result two cycles after its last turn
+        assert cycles == 1 + words + 2  # `source`; a turn a cycle; result two cycles after its last turn
 
 
 def test_longest_sum():
@@ -91,6 +92,7 @@ def test_longest_sum():
 
     async def testbench(ctx):
         ctx.set(dut.source, PostSource.SUM)
+        await ctx.tick()
         ctx.set(dut.i.valid, 1)
         ctx.set(dut.i.payload, {"data": 0x80808080, "pad": 0, "last": 0})
         await ctx.tick().repeat(words - 1)

@@ -84,6 +84,25 @@ def config_options(command):
     return wrapped
 
 
+def config_options_of_board(command):
+    """As `config_options`, for a command with --board: what is not said is that board's configuration."""
+
+    @click.option("--preset", type=click.Choice(list(PRESETS)), help="A configuration that comes with Rowcast [the board's].")
+    @click.option("--config", "path", type=click.Path(), metavar="FILE.json", help="A configuration of your own.")
+    @click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Change one field; can be repeated.")
+    @functools.wraps(command)
+    def wrapped(*args, preset, path, changes, **options):
+        from rowcast.boards import board
+
+        from .configuration import read_config
+
+        if preset is None and path is None:
+            preset = board(options["name"]).preset
+        return command(*args, config=read_config(preset=preset, path=path, changes=changes), **options)
+
+    return wrapped
+
+
 class Size(click.ParamType):
     """Bytes: an integer, with K, M or G for powers of 1024."""
 
@@ -242,6 +261,32 @@ def export(name, target, seed):
     from .report import output
 
     export(name, target, seed=seed, console=output())
+
+
+@main.command()
+@click.option("--board", "name", required=True, help="ulx3s-85f, ulx3s-25f, icebreaker or tangnano9k.")
+@click.option("--network", metavar="NETWORK", help="Compile this network too, and check that it fits the board's memory.")
+@click.option("--clock", "mhz", type=click.FloatRange(1), metavar="MHZ", help="Of the system, from the board's PLL [the board's own].")
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Placements to try; the best is kept.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Placements at a time.")
+@click.option("-o", "--output", "folder", type=click.Path(), help="Folder to work in [build/out/BOARD].")
+@click.option("--force", is_flag=True, help="Synthesise even what is too large by estimate.")
+@config_options_of_board
+@click.pass_context
+def bitstream(ctx, name, network, mhz, seeds, jobs, folder, force, config):
+    """Make the bitstream of a board: accelerator, host bridge, memory, clock.
+
+    Yosys, nextpnr and the packers come from PyPI, or from PATH if they are there. Exit status 1 if the clock is not
+    reached: the bitstream is kept, and its name says so.
+    """
+    from rowcast.boards import board
+
+    from .bitstream.command import bitstream
+    from .report import output
+
+    chosen = board(name)
+    job = {"folder": folder, "clock_hz": mhz and mhz * 1e6, "seeds": seeds, "jobs": jobs, "force": force, "network": network}
+    ctx.exit(bitstream(chosen, config, **job, console=output()))
 
 
 @main.command()

@@ -5,7 +5,7 @@ import re
 
 from rowcast import isa
 from rowcast.isa import FORMATS, PostMode, PostSource, Space, Unit
-from rowcast.registers import CAUSES, COUNTERS, ID_VALUE, REGISTERS, VERSION_VALUE, Error
+from rowcast.registers import CAUSES, COUNTERS, ERROR_TEXTS, ID_VALUE, REGISTERS, VERSION_VALUE, Error
 
 __all__ = ["c_header", "interface_document", "field_bits", "register_bits"]
 
@@ -108,6 +108,55 @@ HOW_TO_RUN = """\
 3. Write IRQ_ENABLE, then CONTROL with the start bit.
 4. At the interrupt read STATUS: done, or error with ERROR_CODE and ERROR_INDEX. Acknowledge in IRQ_STATUS.
 5. After an error, CONTROL with the soft reset bit makes the engine ready again, within the rules of the bus.
+
+A start counts only while the engine is idle, after an error only after a soft reset. The same program runs again with
+another start; program and weights stay in memory. `rowcast_driver.c` does all of this.
+"""
+CLOCK_AND_RESET = """\
+One clock, `clk`: all ports are synchronous to its rising edge; outputs come from flip-flops or a few gates behind them.
+One reset, `rst`: synchronous, active high, one cycle is enough; it may end at any time. A reset while bursts are under
+way breaks the rules of AXI, as it does for every manager: reset the interconnect with it, or use the soft reset, which
+finishes what it owes. Registers also have initial values, so an FPGA needs no reset after configuration.
+"""
+
+
+def _memory_bus(config):
+    return f"""\
+AXI4 manager, a subset that every AXI4 interconnect takes:
+
+- Beats of {config.dram_bytes} bytes, {config.address_width} address bits. Bursts are INCR of whole beats, at most
+  {config.burst_beats} beats, aligned to a beat, and never cross 4 KiB. No WRAP or FIXED bursts, no exclusive accesses
+  (`lock` is 0), `cache` and `prot` are constant.
+- Reads: ID 0 fetches instructions (up to 4 bursts under way), ID 1 loads data (up to {config.outstanding_reads}).
+  Answers of one ID come in order, as AXI demands; answers of different IDs may come in any order and may take turns beat by beat.
+- Writes: ID 0. Data come in the order of the addresses, and may be offered before an address is taken; strobes mark the
+  bytes; a STORE is complete when every burst is answered.
+- Nothing orders a read after a write but the program: a LOAD that needs what a STORE has written waits for its token.
+- An answer SLVERR or DECERR stops the run with READ_RESPONSE or WRITE_RESPONSE.
+- `valid` never waits for `ready`, and stays with its payload until then.
+"""
+
+
+REGISTER_BUS = """\
+AXI4-Lite subordinate of 32 bits, 12 address bits (the lowest two are ignored). Byte strobes count. One write and one
+read at a time; a write is taken when both its address and its data are there. An address without a register is answered with
+SLVERR; a write to a read-only register is ignored, a write-only one reads as 0. Registers that are longer than 32 bits
+have their upper half in `_HIGH`; write them while no run is under way. A soft reset leaves the registers as they are.
+Reading the low half of a counter looks up both halves, so read it first.
+"""
+
+
+def _memory_map(config):
+    return f"""\
+`rowcast compile` lays an image out from its first byte: program ({isa.BYTES} bytes an instruction), then data:
+constants (filters, parameters) and tensors. PROGRAM_BASE is where the image is, DATA_BASE where its data begin; both must be
+multiples of a beat ({config.dram_bytes} bytes). Addresses in LOAD and STORE count words of {config.lanes} bytes
+from DATA_BASE, so an image can be anywhere. READ_BASE to READ_LIMIT must hold all of it, WRITE_BASE to WRITE_LIMIT what is written.
+"""
+
+COMPACT = """
+Compact: counters, windows, PROGRAM_LENGTH and ERROR_INDEX read as 0 and do nothing; PROGRAM_BASE is a multiple of 16; the
+units run POST_RUN of the source DRAIN in the modes TFLITE, SINGLE and BYPASS; fields are not checked.
 """
 
 
@@ -118,9 +167,18 @@ def interface_document(config):
         "Made from the declarations in `rowcast/registers.py` and `rowcast/isa.py`; change those, not this.",
         "## Configuration",
         _markdown(("field", "value"), [*config.to_dict().items(), ("digest", f"`{config.digest():08x}`")]),
+        *([COMPACT.strip()] if config.compact else []),
         "## Ports",
-        "One clock, one synchronous reset, active high. Signals of AXI4 and AXI4-Lite have their standard names.",
+        "Signals of AXI4 and AXI4-Lite have their standard names.",
         _markdown(("port", "direction", "bits", "what"), _ports(config)),
+        "## Clock and reset",
+        CLOCK_AND_RESET.strip(),
+        "## Memory bus",
+        _memory_bus(config).strip(),
+        "## Register bus",
+        REGISTER_BUS.strip(),
+        "## Memory map",
+        _memory_map(config).strip(),
         "## Registers",
         "32 bits each; `ro` is read-only, `wo` acts when written and reads as 0, `rw1c` clears the bits written as 1.",
         _markdown(
@@ -130,7 +188,7 @@ def interface_document(config):
         "## A run",
         HOW_TO_RUN.strip(),
         "## Error codes",
-        _markdown(("code", "name"), [(error.value, error.name) for error in Error]),
+        _markdown(("code", "name", "what"), [(error.value, error.name, ERROR_TEXTS[error]) for error in Error]),
         "## Counters",
         "Every cycle of a run has exactly one cause, so the causes' counters add up to `cycles`. "
         f"Causes by number: {', '.join(f'{number} {cause}' for number, cause in enumerate(CAUSES))}. "

@@ -9,7 +9,7 @@ class InputError(ValueError):
 
 # By name, so that nothing is imported to find out: a class whose module is not loaded has not been raised.
 _EXPECTED = {
-    "rowcast.config.ConfigError", "rowcast.emit.EmissionError", "rowcast.isa.IsaError",
+    "rowcast.boards.board.BoardError", "rowcast.boards.clocks.ClockError", "rowcast.config.ConfigError", "rowcast.emit.EmissionError", "rowcast.isa.IsaError",
     "rowcast_models.graph.tensor.GraphError", "rowcast_models.frontend.model.ModelError",
     "rowcast_models.compiler.network.CompileError", "rowcast_models.compiler.tokens.TokenOverflow",
     "rowcast_models.quantise.QuantiseError", "rowcast_models.reference.ReferenceError",

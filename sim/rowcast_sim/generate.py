@@ -5,7 +5,9 @@ from pathlib import Path
 
 from . import report
 from .documents import c_header, interface_document
+from .driver import driver_header, driver_source
 from .files import staged_folder
+from .packaging import fusesoc_core, waiver_file
 
 __all__ = ["generate", "print_files"]
 
@@ -13,6 +15,10 @@ __all__ = ["generate", "print_files"]
 ABOUT = {
     "rowcast.v": "Verilog, module rowcast",
     "rowcast.h": "C header: registers, errors, instructions",
+    "rowcast_driver.h": "C99 driver: start, wait, errors, counters",
+    "rowcast_driver.c": "its functions",
+    "rowcast.core": "FuseSoC core (CAPI2)",
+    "rowcast.vlt": "Verilator's warnings that are meant to be",
     "rowcast.md": "interface: ports, registers, instructions",
     "rowcast.json": "the configuration, for --config",
 }
@@ -25,9 +31,17 @@ def generate(config, folder):
             from rowcast.emit import emit_files
 
             emit_files(config, stage)
-        (stage / "rowcast.h").write_text(c_header(config))
-        (stage / "rowcast.md").write_text(interface_document(config))
-        (stage / "rowcast.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+        texts = {
+            "rowcast.h": c_header(config),
+            "rowcast_driver.h": driver_header(),
+            "rowcast_driver.c": driver_source(),
+            "rowcast.core": fusesoc_core(config),
+            "rowcast.vlt": waiver_file(),
+            "rowcast.md": interface_document(config),
+            "rowcast.json": json.dumps(config.to_dict(), indent=2) + "\n",
+        }
+        for name, text in texts.items():
+            (stage / name).write_text(text)
         names = sorted(path.name for path in stage.iterdir())
     return [Path(folder, name) for name in names]
 

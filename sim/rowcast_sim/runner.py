@@ -175,12 +175,15 @@ class Runner:
         return np.repeat(constant[:1], count, 0) if constant.shape else constant
 
 
-def compile_network(network, config, *, keep_all=False, progress=None):
-    """A Program of each GraphStage; `progress` is called with (nodes done, nodes of all stages, name of the node)."""
+def compile_network(network, config, *, memory=None, keep_all=False, progress=None):
+    """A Program of each GraphStage; `progress` is called with (nodes done, nodes of all stages, name of the node).
+
+    `memory` is the `mapping.Memory` that the mapper plans for.
+    """
     graphs = [stage.graph for stage in network.stages if isinstance(stage, GraphStage)]
     total, programs = sum(len(graph.nodes) for graph in graphs), []
     for number, graph in enumerate(graphs):
         before = sum(len(each.nodes) for each in graphs[:number])
         note = progress and (lambda done, _, name, before=before: progress(before + done, total, name))
-        programs.append(compile_graph(graph, config, keep_all=keep_all, progress=note))
+        programs.append(compile_graph(graph, config, memory=memory, keep_all=keep_all, progress=note))
     return tuple(programs)

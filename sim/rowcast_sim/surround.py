@@ -16,7 +16,7 @@ _OWN = ("cycles", *(f"cause_{cause}" for cause in CAUSES), "read_beats", "write_
 EVENTS = tuple(name for name in COUNTERS if name not in _OWN)
 # What the design's own modules call the events of the previous cycle; what each unit does.
 _STEP = "dut.counters.step_{}"
-_UNITS = "{dut.engine.vector_run, dut.engine.units}"
+_UNITS = "{dut.engine.post.vector_run, dut.engine.units}"
 
 _PORT = re.compile(r"\b(input|output)\s+(?:reg\s+|wire\s+)?(\[[^\]]*\]\s*)?(\w+)")
 

@@ -301,6 +301,19 @@ def test_synthesis(tmp_path, monkeypatch, operand, number):
     assert not steps, "made again"
 
 
+def test_output_registers(tmp_path, monkeypatch):
+    """The flip-flops behind the block RAM are its own, in the JSON netlist and in the Verilog."""
+    monkeypatch.setenv("ROWCAST_CACHE", str(tmp_path))
+    text = VERILOG.replace("{word}", "register").replace("reg [7:0] memory", "(* no_rw_check *) reg [7:0] memory")
+    text = text.replace("word <= memory[address]", "word <= memory[~address]")  # two ports
+    plain, folded = (synthesise(text, top="top", output_registers=folds) for folds in (False, True))
+    flops = [count_cells(netlist.modules["top"])["TRELLIS_FF"] for netlist in (plain, folded)]
+    assert flops[0] - flops[1] == 8
+    assert '.REGMODE_B("OUTREG")' in folded.verilog() and "OUTREG" not in plain.verilog()
+    with pytest.raises(ValueError, match="output registers are moved into the block RAMs of ecp5, not of ice40"):
+        synthesise(text, family="ice40", top="top", output_registers=True)
+
+
 def test_synthesis_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("ROWCAST_CACHE", str(tmp_path))
     with pytest.raises(ToolError, match="(?s)did not accept the design:.*syntax error"):

@@ -60,7 +60,7 @@ def test_help(command):
     (["run"], "missing argument 'MODEL' .see .* run --help"),
     (["run", "lenet5"], "missing option '--input'"),
     (["demo", "--digits", "0"], "0 is not in the range 1<=x<=500"),
-    (["demo", "--preset", "huge"], "'huge' is not one of 'tiny', 'small', 'base', 'large'"),
+    (["demo", "--preset", "huge"], "'huge' is not one of 'tiny', 'micro', 'small', 'base', 'wide', 'large'"),
     (["generate"], "missing option '-o'"),
 ], ids=str)  # fmt: skip
 def test_usage_errors(arguments, match):
@@ -270,7 +270,10 @@ def generated(tmp_path_factory):
 
 def test_generate(generated):
     folder, output = generated
-    assert {"rowcast.v", "rowcast.h", "rowcast.md", "rowcast.json"} <= {path.name for path in folder.iterdir()}
+    assert {path.name for path in folder.iterdir()} == {
+        "rowcast.v", "rowcast.h", "rowcast_driver.h", "rowcast_driver.c", "rowcast.core", "rowcast.vlt", "rowcast.md",
+        "rowcast.json",
+    }  # fmt: skip
     assert not [path for path in folder.parent.rglob(".*")]
     for path in folder.iterdir():
         assert f"{path.stat().st_size:,}" in output
@@ -329,11 +332,11 @@ def test_generate_leaves_nothing_behind(tmp_path, monkeypatch):
     from rowcast import emit
 
     def fail(*_):
-        raise emit.EmissionError("Yosys did not accept the design:\nERROR: no")
+        raise emit.EmissionError("no place in Verilog:\na reason")
 
     monkeypatch.setenv("ROWCAST_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(emit, "emit_files", fail)
-    refused("generate", "-o", tmp_path / "out", match="Yosys did not accept the design: ERROR: no")
+    refused("generate", "-o", tmp_path / "out", match="no place in Verilog: a reason")
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
     (tmp_path / "file").write_text("")
     refused("generate", "-o", tmp_path / "file", match="is not a folder")

@@ -9,8 +9,10 @@ from rowcast import ConfigError, preset
 from rowcast.registers import Error
 from rowcast_models import graph as g
 from rowcast_models.compiler.network import CompileError, compile_graph
+from rowcast_models.cycles import predict
 from rowcast_models.golden.evaluate import evaluate
 from rowcast_models.zoo.lenet5 import lenet5, seeded_digits, to_int8
+from rowcast_sim.documents import interface_document
 from rowcast_sim.machine import RtlBackend
 from rowcast_sim.results import compare
 from rowcast_sim.verilated import EngineError, Timing, build
@@ -126,6 +128,18 @@ def test_faults(backend, kind, code):
     assert not compare(result.tensors, backend.golden)
 
 
+@pytest.mark.parametrize("cycles", [900, 2_003, 4_007, 7_001])
+def test_soft_reset_midway(backend, cycles):
+    """Wherever it stops a run, the next one is right."""
+    session = backend.session
+    session.start()
+    session.step(cycles)
+    assert session.read("STATUS") & 1
+    session.soft_reset()
+    result = backend.run(backend.inputs, limit=LIMIT)
+    assert not compare(result.tensors, backend.golden)
+
+
 # What it refuses --------------------------------------------------------------------------------------------------------
 
 
@@ -157,6 +171,18 @@ def test_limits():
     large = single(rng, (1, 100, 100, 8), filters=16, kernel=(1, 1))
     with pytest.raises(CompileError, match=r"more than address_width=17 reaches \(131,072\)"):
         compile_graph(large, MICRO)
+
+
+def test_cycle_model():
+    graph = single(np.random.default_rng(0), (1, 8, 8, 8), filters=8, kernel=(1, 1))
+    program = compile_graph(graph, MICRO)
+    with pytest.raises(ConfigError, match="the cycle model does not describe compact configurations: set compact=0"):
+        predict(program.instructions, MICRO)
+
+
+def test_interface_document():
+    assert "Compact: counters, windows" in interface_document(MICRO)
+    assert "Compact" not in interface_document(preset("tiny"))
 
 
 @pytest.mark.parametrize("changes, message", [

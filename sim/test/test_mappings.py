@@ -34,7 +34,7 @@ def choose(monkeypatch, rng, wanted):
     """Let the compiler take a random one of the mappings and tilings that are `wanted`, or of all if there is none."""
     taken = []
 
-    def find(shape, config, *, room, memory=None, images=True, vector=0, **resident):
+    def find(shape, config, *, room, memory=None, vector=0, late=0, **resident):
         found = [
             (mapping, tiling) for mapping in mapper.candidates(shape, config)
             for tiling in mapper.plan_tilings(shape, mapping, config, room, **resident)

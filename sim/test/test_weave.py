@@ -9,7 +9,7 @@ from rowcast import preset
 from rowcast.isa import PostMode, PostSource
 from rowcast_models import graph as g
 from rowcast_models.compiler.builder import Builder
-from rowcast_models.compiler.convolution import Place, PostSettings
+from rowcast_models.compiler.settings import Place, PostSettings
 from rowcast_models.compiler.vector import VectorJob, lower_vector
 
 sys.path.insert(0, str(Path(__file__).parent))

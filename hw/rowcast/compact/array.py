@@ -22,7 +22,7 @@ class Pe(wiring.Component):
     -------
     filter_write, filter_entry, filter_data, ifmap_write, ifmap_entry, ifmap_data : words into the scratchpads.
     mac, filter_word, ifmap_byte, depthwise, capture, first, pixel, serial : see `compute.Compute`.
-    drain, drain_psum, drained : asks for a psum; in a cycle with `drained` it is read, and `psum` is it in the next one.
+    drain, drain_psum, drained, psum : asks for a psum; in a cycle with `drained` it is read, and is there in the next.
     """
 
     def __init__(self, config):
@@ -73,11 +73,16 @@ class Pe(wiring.Component):
         broadcast = Signal(8)
         m.d.comb += broadcast.eq(Array(bytes_)[byte])
 
+        # Accumulators hold anything when power comes on, and a part of a dot product when a reset comes amid one.
+        starting, clear = Signal(init=1), Signal()
+        m.d.sync += starting.eq(0)
+        m.d.comb += clear.eq(self.capture | starting)
         chain = [Signal(config.acc_width, name=f"chain{lane}", reset_less=True) for lane in range(lanes)]
         for lane in range(lanes):
             weight = Signal(signed(8), name=f"weight{lane}", reset_less=True)
             pixel = Signal(signed(8), name=f"pixel{lane}", reset_less=True)
-            accumulator = Signal(signed(config.acc_width), name=f"accumulator{lane}", reset_less=True)
+            # With a reset: a run may have ended in the middle of a dot product.
+            accumulator = Signal(signed(config.acc_width), name=f"accumulator{lane}")
             m.d.sync += [
                 pixel.eq(Mux(self.depthwise, bytes_[lane], broadcast)),
                 weight.eq(rams["filter"].read_data.word_select(lane, 8)),
@@ -85,7 +90,7 @@ class Pe(wiring.Component):
             ]
             with m.If(~there):
                 m.d.sync += pixel.eq(0)
-            with m.If(self.capture):
+            with m.If(clear):
                 m.d.sync += accumulator.eq(0)
             behind = chain[lane + 1] if lane + 1 < lanes else 0
             m.d.sync += chain[lane].eq(Mux(self.capture, accumulator, behind))

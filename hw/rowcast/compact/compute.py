@@ -24,10 +24,11 @@ class Compute(wiring.Component):
     -------
     opcode, payload, take, idle : instruction; no tokens.
     filter_filled, ifmap_filled, psum_freed, freed, psum_filled : halves of the scratchpads, strobes.
-    mac : the operands at `filter_word` and `ifmap_byte` (both with their half) are read in this cycle.  `depthwise`: see
-        `array.Pe`; stable from a run's first MAC until two cycles after its last.
-    capture : the accumulators are complete: they are taken, and cleared.  `first`: they start the psums of `pixel` (with
-        its half), they are not added to them; both stay for `lanes` cycles more.
+    mac : the operands at `filter_word` and `ifmap_byte` (both with their half) are read in this cycle.
+    depthwise : see `array.Pe`; stable from a run's first MAC until two cycles after its last.
+    capture : the accumulators are complete: they are taken, and cleared.
+    first, pixel : they start the psums of the pixel (with its half), they are not added to them; both stay for `lanes`
+        cycles more.
     serial : up until the last psum is written.
     cause : index in `registers.CAUSES`, for a trace.
     """

@@ -144,7 +144,8 @@ class CompactCore(wiring.Component):
         self._bus(m, front, dma)
         self._memories(m, dma, filters, ifmap, post, pe, act, filter_ram)
         m.d.comb += [
-            *(getattr(compute, f"{name}_filled").eq(unit.filled) for name, unit in (("filter", filters), ("ifmap", ifmap))),
+            compute.filter_filled.eq(filters.filled),
+            compute.ifmap_filled.eq(ifmap.filled),
             *(unit.freed.eq(compute.freed) for unit in (filters, ifmap)),
             compute.psum_freed.eq(post.psum_freed),
             post.psum_filled.eq(compute.psum_filled),
@@ -175,7 +176,7 @@ class CompactCore(wiring.Component):
             m.d.comb += [
                 client.ar.ready.eq(self.ar.ready),
                 client.r.valid.eq(self.r.valid & mine),
-                *(getattr(client.r.payload, name).eq(getattr(self.r.payload, name)) for name in ("data", "resp", "last")),
+                *(getattr(client.r.payload, n).eq(getattr(self.r.payload, n)) for n in ("data", "resp", "last")),
             ]
 
     def _memories(self, m, dma, filters, ifmap, post, pe, act, filter_ram):

@@ -86,7 +86,7 @@ class IfmapFeeder(wiring.Component):
     """Run IFMAP_LOOP, _SET and _RUN: words of the activation memory, in the order of a loop nest, into halves of the
     ifmap scratchpad.  A word in two cycles.
 
-    As `feeder_ifmap.IfmapUnit`, for one PE: levels 3 and 4, which count tags, have one turn, and there is no vector unit.
+    As `feeder_ifmap.IfmapUnit`, for one PE: levels 3 and 4, which count tags, have one turn; there is no vector unit.
 
     Members
     -------

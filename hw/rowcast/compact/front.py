@@ -1,4 +1,4 @@
-"""From the program in memory to the units: fetch, one memory for all queues, tokens, and one instruction offered at a time."""
+"""From the program to the units: fetch, one memory for all queues, tokens, and one instruction offered at a time."""
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -185,7 +185,6 @@ class Front(wiring.Component):
         more than one cycle; has completed one.
     empty : no instruction is queued or offered.
     levels : 4 bits a unit, 0 for an empty queue, else 1.
-    waiting : never shown; 0.
     """
 
     def __init__(self, config):

@@ -16,13 +16,13 @@ from .widths import Widths, fields_of
 __all__ = ["Post"]
 
 TABLE_ENTRIES = 256
-BIAS, FACTOR, SHIFT, ZERO = range(4)  # items of a channel; the last is 0
+BIAS, FACTOR, SHIFT = range(3)  # items of a channel
 
 
 class Post(wiring.Component):
-    """Run POST_SET, POST_LOOP, POST_RUN and MARK of the source DRAIN.  POST_PE does nothing: there is one PE, at offset 0.
+    """Run POST_SET, POST_LOOP, POST_RUN and MARK.  POST_PE does nothing: there is one PE, at offset 0.
 
-    A psum takes about 34 / `requantise_bits` + 10 cycles.
+    A psum takes about 36 / `requantise_bits` + 9 cycles.
 
     Members
     -------
@@ -63,7 +63,8 @@ class Post(wiring.Component):
         pixel_bits = widths.pixels
         m.submodules.requantise = requantise = SerialRequantise(bits=config.requantise_bits)
         run, loop, settings = (fields_of(f"POST_{name}", self.payload) for name in ("RUN", "LOOP", "SET"))
-        opcode = {name: self.opcode == isa.FORMATS[name].opcode for name in ("POST_RUN", "POST_LOOP", "POST_SET", "MARK")}
+        names = ("POST_RUN", "POST_LOOP", "POST_SET", "MARK")
+        opcode = {name: self.opcode == isa.FORMATS[name].opcode for name in names}
 
         kept = Signal(payload_layout("POST_SET"), reset_less=True)
         count_x, count_y = Signal(pixel_bits, reset_less=True), Signal(pixel_bits, reset_less=True)
@@ -85,7 +86,7 @@ class Post(wiring.Component):
         table = self._table(m, requantise.value)
         shift = Signal(8, reset_less=True)
         m.d.comb += [
-            requantise.total.eq(self.psum + params),
+            requantise.total.eq(self.psum + Mux(kept.mode == PostMode.BYPASS, 0, params)),
             requantise.factor.eq(params),
             requantise.align.eq(shift[:2]),
             requantise.steps.eq(shift[2:6]),
@@ -104,7 +105,6 @@ class Post(wiring.Component):
             last.eq(lane_ends & (x == count_x) & (y == count_y)),
         ]
         m.d.sync += [halves.eq(halves + self.psum_filled - self.psum_freed), self.done.eq(0)]
-        bypass = kept.mode == PostMode.BYPASS
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(~self.done)
@@ -124,7 +124,7 @@ class Post(wiring.Component):
                 m.d.comb += item.eq(SHIFT)
                 m.next = "ASK"
             with m.State("ASK"):  # the shift is there in its first cycle, the bias when the psum is
-                m.d.comb += [self.drain.eq(1), item.eq(Mux(bypass, ZERO, BIAS))]
+                m.d.comb += [self.drain.eq(1), item.eq(BIAS)]
                 m.d.sync += running.eq(1)
                 with m.If(~running):
                     m.d.sync += shift.eq(params)

@@ -19,11 +19,12 @@ PRODUCT_BITS = 36
 class SerialRequantise(wiring.Component):
     """`requantise.Requantise` without its mode ONNX, `bits` bits of the multiplier in a cycle.
 
-    A multiplication by shifting and adding, low bits first: what leaves at the right goes into `tail`, whose first bit is
-    in the end the half that decides about rounding, and from there into `sticky`.  Then the product moves on, to the
+    A multiplication by shifting and adding, low bits first: what leaves at the right goes into `tail`, whose first bit
+    is in the end the half that decides about rounding, and from there into `sticky`.  Then the product moves on, to the
     right or back to the left, until the binary point is at the border of both.
 
-    `start` with a sum; after 36 / bits + 2 cycles, and as many as the shift needs, `ready` is up and `value` is the byte.
+    `start` with a sum; after 36 / bits + 2 cycles, and 4 / bits for each step of the scale from 3, `ready` is up and
+    `value` is the byte.
 
     Parameters
     ----------

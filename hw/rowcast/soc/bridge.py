@@ -37,6 +37,7 @@ class HostBridge(wiring.Component):
     config : uses dram_bytes and address_width; memory above 4 GiB is out of reach.
     info : protocol.Info; its `payload` is the size of the buffer, a power of two.
     timeout : cycles; an unfinished frame is forgotten after one to two of them without a byte.
+    ram_style : of the buffer, see `memory.Ram`.
 
     Members
     -------
@@ -61,8 +62,9 @@ class HostBridge(wiring.Component):
     memory: wiring.PureInterface
     tick: Signal
 
-    def __init__(self, config, *, info, timeout):
+    def __init__(self, config, *, info, timeout, ram_style=None):
         payload = info.payload
+        self.ram_style = ram_style
         if not LEAST_PAYLOAD <= payload <= MOST_PAYLOAD or payload & (payload - 1):
             raise ValueError(
                 f"info.payload must be a power of two from {LEAST_PAYLOAD} to {MOST_PAYLOAD}, not {payload!r}"
@@ -91,7 +93,7 @@ class HostBridge(wiring.Component):
         m.submodules.frame = self._frame = FrameBytes()
         m.submodules.request = request = self._request = RequestHeader(self.config, payload=payload)
         m.submodules.access = access = self._access = BeatAccess(self.config, payload=payload)
-        m.submodules.buffer = self._buffer = Ram(shape=8, depth=payload, latency=BUFFER_LATENCY)
+        m.submodules.buffer = self._buffer = Ram(shape=8, depth=payload, latency=BUFFER_LATENCY, style=self.ram_style)
         wiring.connect(m, wiring.flipped(self.lite), access.lite)
         wiring.connect(m, wiring.flipped(self.memory), access.memory)
         wiring.connect(m, self._frame.o, wiring.flipped(self.o))

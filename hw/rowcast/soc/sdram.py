@@ -53,6 +53,7 @@ class SdramController(wiring.Component):
     clock_hz : of the clock, an integer.
     cas_latency : None: the shortest that the clock allows.
     io_delay : cycles that registers at the pins add, those of outputs and inputs together.
+    ram_style : of the queues, "block" or "distributed".
 
     Members
     -------
@@ -70,10 +71,10 @@ class SdramController(wiring.Component):
     pins: wiring.PureInterface
     ready: Signal
 
-    def __init__(self, config, chip, *, clock_hz, cas_latency=None, io_delay=0):
+    def __init__(self, config, chip, *, clock_hz, cas_latency=None, io_delay=0, ram_style="block"):
         if isinstance(io_delay, bool) or not isinstance(io_delay, int) or not 0 <= io_delay <= 8:
             raise ValueError(f"io_delay must be from 0 to 8 cycles, not {io_delay!r}")
-        self.config, self.chip, self.io_delay = config, chip, io_delay
+        self.config, self.chip, self.io_delay, self.ram_style = config, chip, io_delay, ram_style
         self.timing = sdram_timing(chip, clock_hz, cas_latency=cas_latency)
         super().__init__({"bus": In(memory_signature(config)), "pins": Out(pins_signature(chip)), "ready": Out(1)})
 
@@ -83,8 +84,9 @@ class SdramController(wiring.Component):
         beats = _CHUNKS * chunk_beats(config)
         lag = 1 + lead(config)  # of the command pins, for data to be there with them
         m.submodules.scheduler = scheduler = SdramScheduler(config, chip, self.timing)
-        m.submodules.write_data = write_data = WriteData(config, depth=beats)
-        m.submodules.read_data = read_data = ReadData(config, depth=beats, delay=lag + self.timing.cas + self.io_delay)
+        m.submodules.write_data = write_data = WriteData(config, depth=beats, style=self.ram_style)
+        delay = lag + self.timing.cas + self.io_delay
+        m.submodules.read_data = read_data = ReadData(config, depth=beats, delay=delay, style=self.ram_style)
         m.submodules.read_splitter = reads = ChunkSplitter(config, chip)
         m.submodules.write_splitter = writes = ChunkSplitter(config, chip)
         m.submodules.read_admission = read_admission = Admission(config, chip, beats=beats, free=beats)

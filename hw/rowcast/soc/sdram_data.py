@@ -18,12 +18,13 @@ _SKID = 4  # as many as the cycles from a read of the memory to the place that i
 
 
 class BeatQueue(wiring.Component):
-    """A queue in block RAM.  An item a cycle, latency 4.
+    """A queue in RAM.  An item a cycle, latency 4.
 
     Parameters
     ----------
     shape : of an item.
     depth : items, a power of two.
+    style : of the RAM, see `memory.Ram`.
 
     Members
     -------
@@ -33,13 +34,13 @@ class BeatQueue(wiring.Component):
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self, shape, *, depth):
-        self.shape, self.depth = shape, depth
+    def __init__(self, shape, *, depth, style="block"):
+        self.shape, self.depth, self.style = shape, depth, style
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.ram = ram = Ram(shape=self.shape, depth=self.depth, style="block")
+        m.submodules.ram = ram = Ram(shape=self.shape, depth=self.depth, style=self.style)
         m.submodules.skid = skid = SyncFIFO(width=ram.read_data.as_value().shape().width, depth=_SKID)
         level, free = Signal(range(self.depth + 1)), Signal(range(_SKID + 1), init=_SKID)
         put, fetch, take = Signal(), Signal(), Signal()
@@ -91,8 +92,8 @@ class WriteData(wiring.Component):
     dqm: Signal
     oe: Signal
 
-    def __init__(self, config, *, depth):
-        self.config, self.depth = config, depth
+    def __init__(self, config, *, depth, style="block"):
+        self.config, self.depth, self.style = config, depth, style
         super().__init__(
             {
                 "i": In(stream.Signature(write_data_layout(config))),
@@ -108,7 +109,7 @@ class WriteData(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         count, bits, words = self.config.dram_bytes // WORD_BYTES, 9 * WORD_BYTES, access_words(self.config)
-        m.submodules.ram = ram = Ram(shape=bits * count, depth=self.depth, style="block")
+        m.submodules.ram = ram = Ram(shape=bits * count, depth=self.depth, style=self.style)
         level, pop, begin = Signal(range(self.depth + 1)), Signal(), Signal()
         beat, access = self.i.payload, self.access
         m.d.comb += [
@@ -167,8 +168,8 @@ class ReadData(wiring.Component):
     dq: Signal
     taken: Signal
 
-    def __init__(self, config, *, depth, delay):
-        self.config, self.depth, self.delay = config, depth, delay
+    def __init__(self, config, *, depth, delay, style="block"):
+        self.config, self.depth, self.delay, self.style = config, depth, delay, style
         super().__init__(
             {
                 "access": In(access_layout()),
@@ -181,7 +182,7 @@ class ReadData(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         layout = read_data_layout(self.config, id_width=ID_WIDTH)
-        m.submodules.queue = queue = BeatQueue(layout, depth=self.depth)
+        m.submodules.queue = queue = BeatQueue(layout, depth=self.depth, style=self.style)
         # the words, each in one register before anything else
         captured = Signal(8 * WORD_BYTES, reset_less=True)
         line = Signal((self.config.dram_bytes - WORD_BYTES) * 8, reset_less=True)

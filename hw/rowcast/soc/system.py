@@ -51,6 +51,7 @@ class Sdram:
     chip: object
     cas_latency: int | None = None
     io_delay: int = 0
+    ram_style: str = "block"
 
     @property
     def size(self):
@@ -64,7 +65,8 @@ class Sdram:
         from .sdram import SdramController
 
         return SdramController(
-            config, self.chip, clock_hz=clock_hz, cas_latency=self.cas_latency, io_delay=self.io_delay
+            config, self.chip, clock_hz=clock_hz, cas_latency=self.cas_latency, io_delay=self.io_delay,
+            ram_style=self.ram_style,
         )
 
 
@@ -79,6 +81,7 @@ class System(wiring.Component):
     memory : OnChip, Spram or Sdram, or another description with `size` and `build`.
     clock_hz, baud : of the clock; of the UART.
     payload : most bytes in a frame, a power of two.
+    ram_style : of the bridge's buffer, "block" or "distributed"; None leaves it to synthesis.
     timeout_ms : after one to two of these without a byte the bridge forgets an unfinished frame.
 
     Members
@@ -102,7 +105,7 @@ class System(wiring.Component):
     led_done: Signal
     led_error: Signal
 
-    def __init__(self, config, memory, *, clock_hz, baud, payload=DEFAULT_PAYLOAD, timeout_ms=TIMEOUT_MS):
+    def __init__(self, config, memory, *, clock_hz, baud, payload=DEFAULT_PAYLOAD, timeout_ms=TIMEOUT_MS, ram_style=None):
         self.config = config
         self.divisor = divisor_for(clock_hz=clock_hz, baud=baud)
         self.timeout = round(clock_hz * timeout_ms / 1000)
@@ -113,7 +116,7 @@ class System(wiring.Component):
             protocol.PROTOCOL_VERSION, payload, config.dram_bytes, quiet_ms, memory.size, clock_hz, baud
         )
         self._store = memory.build(config, clock_hz=clock_hz)
-        self._bridge = HostBridge(config, info=self.info, timeout=self.timeout)
+        self._bridge = HostBridge(config, info=self.info, timeout=self.timeout, ram_style=ram_style)
         leds = dict.fromkeys(("led_alive", "led_busy", "led_done", "led_error"), Out(1))
         members = {"rx": In(1, init=1), "tx": Out(1, init=1), **leds}
         if "pins" in self._store.signature.members:

@@ -32,17 +32,25 @@ class Ring:
         if self.next + size > self.size:
             self.next = 0
 
-    def place(self, size):
+    def place(self, size, kept=()):
         """First word and word after the last of the block that `take` would give now."""
         size = ceil_div(size, self.align) * self.align
         if size > self.size:
             raise ValueError(f"a block of {size} words does not fit a memory of {self.size}")
         low = self.next if self.next + size <= self.size else 0
+        stay = sorted(self.blocks[key] for key in kept if key in self.blocks)
+        for start in (low, 0):
+            at = start
+            for first, end in stay:
+                if first < at + size and at < end:
+                    at = end
+            if at + size <= self.size:
+                return at, at + size
         return low, low + size
 
-    def take(self, key, size):
-        """Address of a new block; older blocks in its place are gone."""
-        low, high = self.place(size)
+    def take(self, key, size, kept=()):
+        """Address of a new block, outside those of the keys `kept` if that can be; older blocks in its place are gone."""
+        low, high = self.place(size, kept)
         self.blocks = {k: (a, b) for k, (a, b) in self.blocks.items() if b <= low or high <= a}
         self.blocks[key] = (low, high)
         self.next = high

@@ -4,36 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rowcast.isa import Space
+from rowcast.isa import PostSource, Space
 
-from .flow import COMPLETE, Flow, Need
+from .boxes import Tile
+from .flow import Flow, Need
 from .geometry import ceil_div, packed, row_flits, same_place, window
-from .mapping import SLOTS, band, filter_words
+from .settings import Place, PostSettings, set_loops
+from .tiling import band, filter_words, pass_words
+from .vector import BoxWork, VectorJob
 
-__all__ = ["ConvJob", "Place", "convolution_room", "convolution_steps"]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a tensor lives: in activation memory, in memory, or in both; addresses in words.
-
-    `pitch`: words from one pixel to the next, 0 if there is nothing between them.
-    """
-
-    act: int | None = None
-    dram: int | None = None
-    pitch: int = 0
-
-
-@dataclass(frozen=True)
-class PostSettings:
-    """The POST_SET of a layer."""
-
-    mode: int
-    zero_point: int
-    low: int
-    high: int
-    table: object = None
+__all__ = ["ConvJob", "ConvLowering", "convolution_steps"]
 
 
 @dataclass
@@ -43,7 +23,7 @@ class ConvJob:
     weights : int8 [parts, units, out_words x lanes, R, S, channels]; params : uint32 [units, out_words x lanes, 4] with the
     input's zero point folded into the biases; pad : the input's zero point; room : first word and words of
     activation memory for tiles and slots; flow : of the input and the output; pixels, made : that the input and the output
-    have in it.
+    have in it; maxima : of the shape's pooling.
     """
 
     shape: object
@@ -59,33 +39,33 @@ class ConvJob:
     flow: Flow = Flow()
     pixels: int = 0
     made: int = 0
-
-
-def convolution_room(tiling):
-    """Words of activation memory that a layer of this tiling makes use of."""
-    return tiling.buffers * tiling.tile_words + SLOTS * tiling.slot_words
+    maxima: PostSettings | None = None
 
 
 def convolution_steps(builder, job):
     """The operations of the layer, as a generator: it yields the Need of the next pass, and appends it when resumed."""
-    return _Lowering(builder, job).steps()
+    return ConvLowering(builder, job).steps()
 
 
 HANDOVER = 80  # cycles that the units need to change over to other work and back
 
 
-class _Lowering:
+class ConvLowering:
+    """The passes of one ConvJob."""
+
     def __init__(self, builder, job):
         self.b, self.job = builder, job
         self.config, self.shape, self.map = builder.config, job.shape, job.mapping
         self.beat = self.config.dram_words
         self.streams, self.key = {}, object()
         base, size = job.room
-        tile = job.tiling.tile_words
-        both = job.tiling.buffers == 2 and size >= 2 * tile + SLOTS * job.tiling.slot_words
+        tile = job.tiling.boxes * job.tiling.tile_words
+        both = job.tiling.buffers == 2 and size >= 2 * tile + job.tiling.slots * job.tiling.slot_words
         self.tiles = [base, base + tile if both else base]
+        self.pools = {}
+        self.kept = set()  # keys of the filters that stay for the next pass
         top = base + size
-        self.slots = [top - (i + 1) * job.tiling.slot_words for i in range(SLOTS)]
+        self.slots = [top - (i + 1) * job.tiling.slot_words for i in range(job.tiling.slots)]
         self.passes = 0
 
     # Order ------------------------------------------------------------------------------------------------------
@@ -97,8 +77,8 @@ class _Lowering:
             for m0 in range(0, self.shape.out_words, filters):
                 yield min(u0, self.shape.units - units), m0
 
-    def tile_list(self):
-        """(image, spans along y, spans along x) of each tile."""
+    def boxes(self):
+        """(image, spans along y, spans along x) of each box of a tile."""
         rows, columns = self.job.tiling.rows, self.job.tiling.columns
         ys, xs = self.map.y.spans, self.map.x.spans
         return [
@@ -108,27 +88,37 @@ class _Lowering:
             for k in range(0, len(xs), columns)
         ]
 
+    def tile_list(self):
+        """The tiles in order."""
+        boxes, many = self.boxes(), self.job.tiling.boxes
+        return [Tile(self, self.tiles[i // many % 2], boxes[i : i + many]) for i in range(0, len(boxes), many)]
+
+    def visits(self, tile=None):
+        """(first unit, first filter group, box, y, x) of every pass of a tile, or of the only one."""
+        places = (tile or self.tile_list()[0]).visits()
+        return [(u0, m0, *where) for u0, m0 in self.rounds() for where in places]
+
     def steps(self):
         """All passes, with the input of the next tile loaded while this one is at work."""
-        tiles = [self.tile(i, *where) for i, where in enumerate(self.tile_list())]
-        rounds = list(self.rounds())
-        if self.job.tiling.resident == "layer":
+        tiles, rounds = self.tile_list(), list(self.rounds())
+        if self.job.tiling.whole:
             self.b.filter_ring.reserve(filter_words(self.shape, self.map, self.config) * len(rounds))
         spent = 0
         for i, tile in enumerate(tiles):
-            visits = [(u0, m0, y, x) for u0, m0 in rounds for y in tile.ys for x in tile.xs]
+            visits = self.visits(tile)
             following = tiles[i + 1] if i + 1 < len(tiles) and self.job.tiling.buffers == 2 else None
             spread = max(1, len(visits) // 2)
-            for at, (u0, m0, y, x) in enumerate(visits):
-                yield Need((self.need(tile, y, x),), spent)
-                tile.load_until(y, x)
+            for at, (u0, m0, box, y, x) in enumerate(visits):
+                yield Need((self.need(box, y, x),), spent)
+                box.load_until(y, x)
+                self.keep(u0, m0)
                 # Loaded ahead: what the next pass reads, and the next row of passes.
-                later = [visits[at + 1 : at + 2], [visit for visit in visits[at:] if visit[2] != y][:1]]
-                ahead = [lambda where=visit[2:]: tile.load_until(*where) for found in later for visit in found]
+                later = [visits[at + 1 : at + 2], [visit for visit in visits[at:] if visit[2:4] != (box, y)][:1]]
+                ahead = [lambda where=visit[2:]: where[0].load_until(*where[1:]) for found in later for visit in found]
                 if following:  # its turn comes when all of this tile is on its way
                     ahead.append(lambda at=at: tile.complete and following.load_part(at + 1, spread))
-                last_round = at >= len(visits) - len(tile.ys) * len(tile.xs)
-                spent = self.one_pass(tile, u0, m0, y, x, ahead, self.made(tile, y, x) if last_round else 0)
+                last_round = at >= len(visits) - len(visits) // len(rounds)
+                spent = self.one_pass(box, u0, m0, y, x, ahead, self.made(box, y, x) if last_round else 0)
         self.b.flush()
 
     def need(self, tile, y, x):
@@ -153,9 +143,6 @@ class _Lowering:
             images = tile.n + (self.map.images - 1) * (rows == shape.e)  # those before the last are complete with it
             pixels = (images * shape.e + rows) * shape.f
         return pixels * self.job.made // (shape.n * shape.e * shape.f)
-
-    def tile(self, index, n, ys, xs):
-        return _Tile(self, self.tiles[index % 2], n, ys, xs)
 
     # Settings -----------------------------------------------------------------------------------------------------
 
@@ -325,7 +312,7 @@ class _Lowering:
             key = (self.key, u0, m0, number)
             address = self.b.filter_ring.find(key)
             if address is None:
-                address = self.b.filter_ring.take(key, words)
+                address = self.b.filter_ring.take(key, words, self.kept)
                 self.b.load(Space.FILTER, self.filter_constant(u0, m0, number), address, words)
             self.b.emit(
                 "FILTER_RUN", reads=[("filter", address, address + words)], buffer=address, flits=flits,
@@ -334,6 +321,15 @@ class _Lowering:
             if number == 0:
                 for task in ahead:
                     task()
+
+    def keep(self, u0, m0):
+        """From now on the filters of this round that are to stay do so."""
+        tiling = self.job.tiling
+        kept = {(self.key, u0, m0, number) for number in range(tiling.kept)}
+        if not tiling.whole and kept != self.kept:
+            self.kept = kept
+            if tiling.kept < len(self.map.chunks):
+                self.b.filter_ring.next = 0  # those that stay have one end of the memory, the others take turns in the rest
 
     def filter_constant(self, u0, m0, number):
         """Word address in memory of one chunk's filters, in the order in which FILTER sends them."""
@@ -390,9 +386,13 @@ class _Lowering:
             first = ((tile.n * shape.e + y.start) * shape.f + x.start) * pixel + u0 * shape.out_words + m0
             pixel = same_place(unit * m.units, shape.out_pitch, self.beat)
             line = same_place(x.size * pixel, shape.f * shape.out_pitch, self.beat)
-            start = self.slots[self.passes % SLOTS]
+            start = self.slots[self.passes % len(self.slots)]
             base = start + (self.job.target.dram + first - start) % self.beat
             image = same_place(y.size * line, shape.e * shape.f * shape.out_pitch, self.beat)
+        if shape.pool:  # the results of the pass stand by themselves
+            base, unit, pixel = self.slots[self.passes % len(self.slots)], groups, groups * m.units
+            line = x.size * pixel
+            image = y.size * line
         used = self.set_targets(u0, m0, y, x, pixel, line, unit, image)
         resident = self.b.post_set(self.job.post)
         self.b.setting(
@@ -407,6 +407,8 @@ class _Lowering:
             source=0, buffer=base, slot=slot, rows=used,
         )  # fmt: skip
         self.passes += 1
+        if shape.pool:
+            return lambda: self.pool(tile, u0, m0, y, x, base, (pixel, line, image), made)
         if self.job.target.act is not None:
             self.job.flow.made(made)
             return None
@@ -418,6 +420,28 @@ class _Lowering:
             self.job.flow.made(made)
 
         return store
+
+    def pool(self, box, u0, m0, y, x, base, pitches, made):
+        """The maxima of a pass whose results stand at `base`, and their STOREs."""
+        shape, m, (down, across) = self.shape, self.map, self.shape.pool
+        pixel, line, image = pitches
+        first, words = u0 * shape.out_words + m0, pixel
+        if (first, words) not in self.pools:
+            self.pools[first, words] = self.pooling(first, words)
+        free = base + pass_words(shape, m) * m.images
+        for i in range(m.images):
+            where = box.n + i, y.start // down, x.start // across, y.size // down, x.size // across
+            free = self.pools[first, words].do(where, [(base + i * image, line)], free)
+        self.job.flow.made(made)
+
+    def pooling(self, first, words):
+        """The vector unit's part for these words of the results."""
+        shape, target = self.shape, self.job.target
+        place = Place(*(None if at is None else at + first for at in (target.act, target.dram)), shape.out_pitch)
+        return BoxWork(self.b, VectorJob(
+            PostSource.MAX, (Place(act=0),), place, shape.n, shape.e, shape.f, words, *shape.results, self.job.maxima,
+            (0, 1 << 24), window=shape.pool, stride=shape.pool,
+        ))  # fmt: skip
 
     def set_targets(self, u0, m0, y, x, pixel, line, unit, image):
         """POST_PE of every PE; returns the rows of the array to drain."""
@@ -461,104 +485,9 @@ class _Lowering:
                 )  # fmt: skip
 
 
-class _Tile:
-    """A part of the ifmap in activation memory: the whole resident tensor, or a box loaded from memory."""
-
-    def __init__(self, lowering, base, n, ys, xs):
-        shape, job = lowering.shape, lowering.job
-        self.low_, self.n, self.ys, self.xs = lowering, n, ys, xs
-        self.pixel = shape.in_pitch
-        self.axis = 1 if shape.h == 1 else 0  # a single long row is loaded by columns
-        if job.source.act is not None:
-            self.top, self.left, self.right = 0, 0, shape.w
-            self.pitch = shape.w * self.pixel
-            self.image = shape.h * self.pitch
-            self.base = job.source.act + n * self.image
-            self.start = self.loaded = self.end = (shape.h, shape.w)[self.axis]
-            return
-        (self.top, bottom), (self.left, self.right) = band(shape, ys, 0), band(shape, xs, 1)
-        self.pitch = same_place((self.right - self.left) * self.pixel, shape.w * self.pixel, lowering.beat)
-        self.dram = job.source.dram + ((n * shape.h + self.top) * shape.w + self.left) * self.pixel
-        self.base = base + (self.dram - base) % lowering.beat
-        self.loaded, self.end = ((self.top, bottom), (self.left, self.right))[self.axis]
-        self.start = self.loaded
-        self.image = same_place(max(1, bottom - self.top) * self.pitch, shape.h * shape.w * self.pixel, lowering.beat)
-
-    def at(self, y, x, word):
-        """Word address of a pixel's word."""
-        return self.base + (y - self.top) * self.pitch + (x - self.left) * self.pixel + word
-
-    def intervals(self, top, height, left, width):
-        """The words of these rows, or in a single row of these columns, as far as they are inside the tile, by image."""
-        if self.axis:
-            first, end = self.at(0, max(left, self.left), 0), self.at(0, min(left + width, self.right), 0)
-        else:
-            first = self.at(max(top, self.top), self.left, 0)
-            end = self.at(min(top + height, self.end) - 1, self.right, 0)
-        return [("act", first + i * self.image, end + i * self.image) for i in range(self.low_.map.images)]
-
-    def load_lines(self, until):
-        """Load ifmap rows (columns of a single row) up to `until`, if they are not there yet."""
-        until = min(until, self.end, self.there())
-        if until <= self.loaded or self.left == self.right:
-            return
-        shape, done, count = self.low_.shape, self.loaded - self.start, until - self.loaded
-        if self.axis:
-            words, rows, dram_step, step = count * self.pixel, 1, self.pixel, self.pixel
-        else:
-            words, rows = (self.right - self.left) * self.pixel, count
-            dram_step, step = shape.w * self.pixel, self.pitch
-        for i in range(self.low_.map.images):
-            self.low_.b.load(
-                Space.ACT, self.dram + i * shape.h * shape.w * self.pixel + done * dram_step,
-                self.base + i * self.image + done * step, words, rows, dram_step, step,
-            )  # fmt: skip
-        self.loaded = until
-
-    def there(self):
-        """Rows (columns of a single row) of the input that are in memory by now."""
-        shape, ready = self.low_.shape, self.low_.job.flow.ready()
-        if ready == COMPLETE:
-            return ready
-        ready = ready * (shape.n * shape.h * shape.w) // self.low_.job.pixels
-        last = self.n + self.low_.map.images - 1
-        return ready - last * shape.w if self.axis else ready // shape.w - last * shape.h
-
-    @property
-    def complete(self):
-        """Whether all of it has been loaded."""
-        return self.loaded >= self.end or self.left == self.right
-
-    def load_until(self, y, x):
-        """Load what the spans up to (y, x) read."""
-        need = band(self.low_.shape, ((y, x)[self.axis],), self.axis)[1]
-        self.load_lines(need)
-
-    def load_part(self, part, parts):
-        """Load the next of `parts` equal shares."""
-        self.load_lines(self.start + ceil_div((self.end - self.start) * part, parts))
-
-
 def slots_of(mapping):
     """Parameter slots of one pass."""
     return mapping.units * mapping.filters
-
-
-def set_loops(builder, levels, *, padded=True):
-    """IFMAP_LOOP settings from levels (turns, distance as (words, rows, columns)), innermost first."""
-    fields, travelled = [], (0, 0, 0)
-    for turns, distance in levels:
-        step = tuple(d - t for d, t in zip(distance, travelled, strict=True)) if turns > 1 else (0, 0, 0)
-        fields.append((turns, step))
-        travelled = tuple(t + (turns - 1) * d for t, d in zip(travelled, distance, strict=True))
-    for pair in range(3):
-        (count_a, a), (count_b, b) = fields[2 * pair], fields[2 * pair + 1]
-        scale = 1 if padded else 0
-        builder.setting(
-            pair, "IFMAP_LOOP", pair=pair,
-            count_a=count_a, step_a=a[0], dy_a=a[1] * scale, dx_a=a[2] * scale,
-            count_b=count_b, step_b=b[0], dy_b=b[1] * scale, dx_b=b[2] * scale,
-        )  # fmt: skip
 
 
 def _merge(chunks):

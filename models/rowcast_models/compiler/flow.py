@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["COMPLETE", "Flow", "Need", "Progress"]
+__all__ = ["COMPLETE", "Flow", "Need", "Progress", "in_turn"]
 
 COMPLETE = 1 << 62  # pixels: all of them
 
@@ -16,11 +16,21 @@ class Need:
     pixels : of each input, from its first, that the next step reads.
     spent : estimated cycles of the step that was just emitted.
     pause : the next step reads what this one loads: better later than at once.
+    light : the next step is a short pass of the array, of a task that is the vector unit's otherwise.
+    when : function: whether the next step finds what else it needs; None if there is nothing else.
     """
 
     pixels: tuple
     spent: int = 0
     pause: bool = False
+    light: bool = False
+    when: object = None
+
+
+def in_turn(parts):
+    """One generator of Needs after the other."""
+    for part in parts:
+        yield from part
 
 
 class Progress:

@@ -35,6 +35,8 @@ class ConvShape:
     depthwise : lanes read their own byte.
     padded : whether any window reaches outside the ifmap.
     pitch : words from one ofmap pixel to the next; 0 if there is nothing between them.
+    spread : words from one ifmap pixel to the next in memory; 0 if there is nothing between them.
+    pool : (vertical, horizontal) windows, side by side, whose maxima are the layer's results; () if it has none.
     parts : int8 weights that stand for one; the ifmap is read as often.  A horizontal dilation of 0 does the same
         for filters of one column: their S columns are parts.
     """
@@ -57,6 +59,8 @@ class ConvShape:
     padded: bool
     pitch: int = 0
     parts: int = 1
+    pool: tuple = ()
+    spread: int = 0
 
     @property
     def in_pitch(self):
@@ -72,6 +76,12 @@ class ConvShape:
     def out_pitch(self):
         """Words from one ofmap pixel to the next."""
         return self.pitch or self.made_words
+
+    @property
+    def results(self):
+        """(rows, columns) of what the layer makes."""
+        down, across = self.pool or (1, 1)
+        return self.e // down, self.f // across
 
     @property
     def k(self):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import graph as g
-from .convolution import Place
+from .settings import Place
 from .geometry import ConvShape, ceil_div
 
 __all__ = [

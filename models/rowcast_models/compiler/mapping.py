@@ -6,27 +6,30 @@ A `kind` says what the groups of that side are: patches along y, patches along x
 groups, and channel words of a depthwise layer).
 """
 
-from bisect import bisect_right
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from rowcast import isa
 
 from .geometry import ceil_div, cut_axis, plan_chunks, ramped_axis, row_flits, window
+from .tiling import band, filter_words, filters_loaded, first_words, num_passes, num_rounds, num_tiles, plan_tilings
 
-__all__ = ["Cost", "Mapping", "MappingError", "Memory", "SLOTS", "Tiling", "estimate", "find_mapping"]
+__all__ = ["Cost", "Mapping", "MappingError", "Memory", "estimate", "find_mapping"]
 
 LATENCY = 80  # cycles from a LOAD to its first word in the array, roughly: memory, DMA, feeder, network
 PATCHES = 3  # heights of patches tried for each width: so many of the tallest and of the flattest
 CHUNK_OVERHEAD = 12  # cycles from a freed half to the first flit of the next chunk, and from its last flit to the first MAC
-SLOTS = 4  # passes whose results may wait for the memory bus
 FOLLOWED_BEST = 32  # best mappings whose cost is estimated in full
+FOLLOWED_CHEAP = 16  # and as many of those that move little
 RAMPED = 12  # best mappings that are also tried with smaller first and last passes
+RAMPED_CHEAP = 4
 CROWDED = 1.3  # the memory bus is not a layer's own: what it moves is weighed so much more
 MEETING = 4  # exponent: how little what takes half as long as the longest matters
 FOLLOWED = 256  # passes of a layer up to which the estimate follows each of them
 END = 60  # cycles from the last psum to the interrupt, without memory's latency
 SHORT_BURST = 3  # beats' time that the shortest write burst takes
+POOLING = 14  # instructions of the pooling of a pass
+LOW_PRICE = 0.1  # the price of memory among mappings that are about equally fast, and of instructions
 PASS_OVERHEAD = 12  # cycles that a drain loses at its ends
 
 
@@ -39,12 +42,13 @@ class Memory:
     """The memory that the mapper plans for: words a beat moves are the configuration's; this is what stands behind.
 
     `duplex`: reads and writes each have the whole bandwidth.  `price`: cycles of the array that a cycle of the memory's bus
-    is worth: mappings that move less are taken even if they are a little slower.
+    is worth: mappings that move less are taken even if they are a little slower, by at most the part `slack` of a layer.
     """
 
     latency: int = 30
     duplex: bool = False
-    price: float = 0.1
+    price: float = 2.0
+    slack: float = 0.02
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,11 @@ class Mapping:
         """Rows of the array that hold results."""
         return self.row_filters * self.row_groups
 
+    @property
+    def columns_used(self):
+        """Columns of the array that hold results."""
+        return self.column_filters * self.column_groups
+
     def groups(self, kind):
         """Groups along one kind."""
         rows = self.row_groups if self.row_kind == kind else 1
@@ -98,24 +107,11 @@ class Mapping:
 
 
 @dataclass(frozen=True)
-class Tiling:
-    """How the layer visits memory: input tiles of `rows` x `columns` spans, and whether filters of a round stay.
-
-    `resident`: "layer" (all filters loaded once), "round" (a round's filters serve all passes of a tile), "pass".
-    `buffers`: 2 if the next tile is loaded while one is at work, 1 if each waits for the one before to be done with.
-    """
-
-    rows: int
-    columns: int
-    resident: str
-    tile_words: int
-    slot_words: int
-    buffers: int = 2
-
-
-@dataclass(frozen=True)
 class Cost:
-    """Estimated cycles: of the array's passes, of the memory bus, of start and end; words moved; cycles of feeder and drains."""
+    """Estimated cycles: of the array's passes, of the memory bus, of start and end; words moved; cycles of feeder and drains.
+
+    `program`: cycles of the bus that are the instructions'.
+    """
 
     array: int
     memory: int
@@ -123,6 +119,7 @@ class Cost:
     words: int
     feeder: int = 0
     drains: int = 0
+    program: int = 0
 
     @property
     def cycles(self):
@@ -184,11 +181,20 @@ def _candidates(shape, config, *, spare):
                 if key in seen:
                     continue
                 seen.add(key)
+                if shape.pool and not _whole_windows(shape.pool, y, x):
+                    continue
                 mapping = Mapping(*row, *column, y, x, ())
                 groups = mapping.filter_rows * mapping.filter_columns
                 chunks = plan_chunks(shape, config, y.largest, x.largest, groups)
                 if chunks:
                     yield replace(mapping, chunks=chunks)
+
+
+def _whole_windows(pool, y, x):
+    """Whether no window of the pooling lies in two passes."""
+    return all(
+        span.start % size == span.size % size == 0 for axis, size in zip((y, x), pool, strict=True) for span in axis.spans
+    )
 
 
 @lru_cache(maxsize=1 << 14)
@@ -213,103 +219,6 @@ def _patches(shape, limit, y_groups, x_groups):
             yield y, x
 
 
-def band(shape, spans, axis):
-    """First and last + 1 ifmap row (axis 0) or column (axis 1) that the output spans read, inside the ifmap.
-
-    They are equal if the spans' windows are all padding.
-    """
-    size = (shape.h, shape.w)[axis]
-    reach = ((shape.r, shape.s)[axis] - 1) * shape.dilation[axis] + 1
-    low = spans[0].start * shape.stride[axis] - shape.pad[axis]
-    last = max(span.start + span.size for span in spans) - 1
-    high = last * shape.stride[axis] - shape.pad[axis] + reach
-    low = min(max(low, 0), size)
-    return low, max(min(high, size), low)
-
-
-@lru_cache(maxsize=1 << 16)
-def _extent(shape, cut, axis, take):
-    """Most ifmap rows (axis 0) or columns (axis 1) that `take` spans in a row read."""
-    bands = (band(shape, cut.spans[i : i + take], axis) for i in range(0, len(cut.spans), take))
-    return max(high - low for low, high in bands)
-
-
-def _tile_words(shape, mapping, rows, columns, config):
-    """Words of the largest input tile of rows x columns spans."""
-    height, width = _extent(shape, mapping.y, 0, rows), _extent(shape, mapping.x, 1, columns)
-    # A row's pitch keeps the row's place in a beat, and so may be up to a beat longer.
-    image = height * (width * shape.in_pitch + (config.dram_words - 1)) + config.dram_words
-    return image * mapping.images + (mapping.images > 1) * mapping.images * config.dram_words
-
-
-def slot_words(shape, mapping, config):
-    """Words of one output slot: the results of one pass."""
-    align = config.dram_words - 1
-    height = max(s.size for s in mapping.y.spans)
-    width = max(s.size for s in mapping.x.spans)
-    pixel = min(mapping.filters, shape.out_words) * min(mapping.units, shape.units) + align
-    return (height * (width * pixel + align) + config.dram_words) * mapping.images
-
-
-def filter_words(shape, mapping, config):
-    """Words of one round's filters, in the filter memory."""
-    noc = config.noc_words
-    groups = mapping.filter_rows * mapping.filter_columns
-    return sum(ceil_div(c.macs(shape), noc) * noc for c in mapping.chunks) * groups
-
-
-def plan_tilings(shape, mapping, config, room, *, input_resident, output_resident):
-    """The tilings worth trying in `room` words of activation memory: the largest tiles with two buffers and with one."""
-    found = [
-        plan_tiling(shape, mapping, config, room, buffers, input_resident=input_resident, output_resident=output_resident)
-        for buffers in (2, 1)
-    ]  # fmt: skip
-    return [tiling for tiling in dict.fromkeys(found) if tiling is not None]
-
-
-def plan_tiling(shape, mapping, config, room, buffers, *, input_resident, output_resident):
-    """The tiling with the largest tiles in `room` words of activation memory, or None."""
-    slot = 0 if output_resident else slot_words(shape, mapping, config)
-    room -= SLOTS * slot
-    all_rows, all_columns = len(mapping.y.spans), len(mapping.x.spans)
-    if input_resident:
-        rows, columns, words = all_rows, all_columns, 0
-    else:
-        rows, columns = all_rows, all_columns
-        words = _tile_words(shape, mapping, rows, columns, config)
-        if words > room or shape.n > mapping.images and buffers * words > room:
-            found = None
-            for columns in range(all_columns, 0, -1):
-                rows = bisect_right(
-                    range(1, all_rows + 1), room,
-                    key=lambda rows: buffers * _tile_words(shape, mapping, rows, columns, config),
-                )  # fmt: skip
-                if rows:
-                    found = (rows, columns, _tile_words(shape, mapping, rows, columns, config))
-                    break
-            if not found:
-                return None
-            rows, columns, words = found
-    if room < words:
-        return None
-    rounds = num_rounds(shape, mapping)
-    one = filter_words(shape, mapping, config)
-    if one * rounds <= config.filter_buffer_words:
-        resident = "layer"
-    elif one * 3 <= config.filter_buffer_words * 2:
-        resident = "round"
-    else:
-        resident = "pass"
-    if rows == all_rows and columns == all_columns and shape.n == mapping.images:
-        buffers = 2  # a single tile
-    return Tiling(rows, columns, resident, words, slot, buffers)
-
-
-def num_rounds(shape, mapping):
-    """Rounds over the filters (and units) of the layer."""
-    return ceil_div(shape.out_words, mapping.filters) * ceil_div(shape.units, mapping.units)
-
-
 def pass_cycles(shape, mapping, config, rows, columns):
     """Cycles of one pass of patches of rows x columns outputs, by what bounds it: array, filter bus, ifmap bus, drain."""
     pixels = rows * columns
@@ -323,6 +232,10 @@ def pass_cycles(shape, mapping, config, rows, columns):
         flits = height * row_flits(shape, width, chunk.words, noc)
         ifmap += flits * mapping.row_groups * mapping.column_groups + CHUNK_OVERHEAD
     drain = mapping.rows_used * pixels * config.lanes + PASS_OVERHEAD
+    if shape.pool:  # the feeder waits for a drain before it serves the vector unit
+        pooling = mapping.rows_used * mapping.columns_used * pixels // config.vector_words + PASS_OVERHEAD
+        ifmap += drain + pooling
+        drain += pooling
     if len(mapping.chunks) > 1:  # the psum memory's read port is shared
         drain += ceil_div(drain * config.lanes, max(config.lanes, macs // (pixels * len(mapping.chunks))))
     return macs, filters, ifmap, drain
@@ -340,18 +253,18 @@ def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_r
             feeder += cycles[2] * times
             drains += cycles[3] * times
     array += _changes(mapping) * config.num_pes * rounds * turns
-    tiles = ceil_div(len(mapping.y.spans), tiling.rows) * ceil_div(len(mapping.x.spans), tiling.columns) * turns
+    tiles = num_tiles(shape, mapping, tiling)
     if tiling.buffers == 1:  # the array waits for each tile
-        array += tiles * (ceil_div(tiling.tile_words, config.dram_words) + memory.latency + LATENCY)
+        array += tiles * (ceil_div(first_words(shape, mapping, tiling), config.dram_words) + memory.latency + LATENCY)
     passes = len(mapping.y.spans) * len(mapping.x.spans) * turns
-    instructions = passes * (5 + 2 * len(mapping.chunks)) + _changes(mapping) * turns * (8 + config.num_pes)
+    rows = ceil_div(shape.results[0], len(mapping.y.spans)) if mapping.filters < shape.out_words else 1
+    each = 5 + 2 * len(mapping.chunks) + (0 if output_resident else rows) + POOLING * bool(shape.pool)
+    instructions = passes * each + _changes(mapping) * turns * (8 + config.num_pes)
     instructions *= rounds * isa.BYTES // config.lanes
-    one = filter_words(shape, mapping, config)
-    visits = {"layer": 1, "round": tiles, "pass": passes}[tiling.resident]
-    reads = one * rounds * visits + rounds * 16 * mapping.filters * mapping.units
+    reads = filters_loaded(shape, mapping, tiling, config) + rounds * 16 * mapping.filters * mapping.units
     if not input_resident:
-        reads += tiles * tiling.tile_words
-    writes = 0 if output_resident else shape.n * shape.e * shape.f * shape.made_words
+        reads += tiles * tiling.boxes * tiling.tile_words
+    writes = 0 if output_resident else shape.n * shape.results[0] * shape.results[1] * shape.made_words
     beats = config.dram_words
     row = min(mapping.filters, shape.out_words) * (mapping.units if mapping.filters >= shape.out_words else 1)
     if row < shape.out_pitch:  # a burst a pixel: short ones cost more than their beats
@@ -369,10 +282,12 @@ def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_r
     start = memory.latency + LATENCY + ceil_div(first_tile + first_filters, beats) + fill
     if follow and passes * rounds <= FOLLOWED and tiling.buffers > 1:
         cycles = _follow(shape, mapping, tiling, config, memory, input_resident=input_resident, row=writes)
-        return Cost(cycles, ceil_div(bus, beats), 0, reads + writes, feeder, drains)
+        return Cost(cycles, ceil_div(bus, beats), 0, reads + writes, feeder, drains, ceil_div(instructions, beats))
     last = pass_cycles(shape, mapping, config, mapping.y.spans[-1].patch, mapping.x.spans[-1].patch)
     end = last[3] + memory.latency
-    return Cost(array, ceil_div(bus, beats), start + end, reads + writes, feeder, drains)
+    return Cost(
+        array, ceil_div(bus, beats), start + end, reads + writes, feeder, drains, ceil_div(instructions, beats)
+    )  # fmt: skip
 
 
 def _follow(shape, mapping, tiling, config, memory, *, input_resident, row):
@@ -402,7 +317,7 @@ def _follow(shape, mapping, tiling, config, memory, *, input_resident, row):
                         if (shape.h == 1 or j == 0) and high > loaded:
                             bus += ceil_div((high - max(low, loaded)) * line * shape.in_pitch * mapping.images, beats)
                             loaded = high
-                    fresh = tiling.resident == "pass" or i == j == 0
+                    fresh = not tiling.kept or i == j == 0
                     bus += ceil_div(first_filters * fresh, beats)
                     ready = bus
                     bus += ceil_div((one - first_filters) * fresh, beats)
@@ -446,7 +361,9 @@ def _ramps(shape, mapping):
             ramped = ramped_axis(length, first, pieces, last, groups) if pieces > 0 else None
             if ramped is None or ramped.largest > axis.largest:
                 continue
-            yield replace(mapping, **{name: ramped})
+            ramp = replace(mapping, **{name: ramped})
+            if not shape.pool or _whole_windows(shape.pool, ramp.y, ramp.x):
+                yield ramp
 
 
 def _together(*cycles):
@@ -455,14 +372,15 @@ def _together(*cycles):
 
 
 @lru_cache(maxsize=1 << 12)
-def find_mapping(shape, config, *, room, memory=None, input_resident=False, output_resident=False, images=True, vector=0):
+def find_mapping(shape, config, *, room, memory=None, input_resident=False, output_resident=False, vector=0, late=0, few=False):
     """The cheapest mapping and tiling of a convolution.
 
     Parameters
     ----------
     room : words of activation memory that the layer may use beside resident tensors.
-    images : whether PEs may work on several images at a time: then none is complete long before the others.
     vector : cycles of the vector unit's work that could be done at the same time.
+    few : as few passes as possible: they stand alone between those of others.
+    late : cycles until the input is complete: PEs that work on several images wait for it.
 
     Returns
     -------
@@ -480,20 +398,44 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
         cost = estimate(shape, mapping, tiling, config, memory, **resident, follow=follow)
         # The feeder and the post-processors also work for the vector unit.
         shared = (cost.feeder + vector, cost.drains + vector) if vector else ()
-        cycles = _together(cost.array, CROWDED * cost.memory, *shared) + cost.edges + memory.price * cost.memory
+        cycles = _together(cost.array, CROWDED * cost.memory, *shared) + cost.edges + LOW_PRICE * cost.memory
+        # What is complete only at the end of a tile is work for afterwards; a vector unit of several words catches up.
+        if vector and config.vector_words == 1:
+            parts = num_tiles(shape, mapping, tiling)
+            turns = shape.n // mapping.images
+            if mapping.images > 1:  # none is complete long before the others
+                parts = turns
+            elif num_rounds(shape, mapping) == 1:
+                parts = len(mapping.y.spans) * len(mapping.x.spans) * turns
+            cycles += vector // parts
+        if mapping.images > 1:
+            cycles += late // 4
         return (cycles, cost.words), mapping, tiling, cost
 
     def ranked(choices, follow):
         return sorted((price(*choice, follow) for choice in choices), key=lambda entry: entry[0])
 
+    def cheapest(entries):
+        """Those that are not too slow, what moves little first."""
+        most = entries[0][0][0] * (1 + memory.slack) if entries else 0
+        kept = [entry for entry in entries if entry[0][0] <= most]
+        return sorted(kept, key=lambda e: (e[0][0] + (memory.price - LOW_PRICE) * (e[3].memory - e[3].program), e[0]))
+
     def tiled(mappings):
         return [(mapping, tiling) for mapping in mappings for tiling in plan_tilings(shape, mapping, config, room, **resident)]
 
-    mappings = [mapping for mapping in candidates(shape, config) if images or mapping.images == 1]
+    mappings = list(candidates(shape, config))
+    if few and mappings:
+        least = min(num_passes(shape, mapping) for mapping in mappings)
+        mappings = [mapping for mapping in mappings if num_passes(shape, mapping) == least]
     fits = bool(mappings)
-    found = ranked([entry[1:3] for entry in ranked(tiled(mappings), False)[:FOLLOWED_BEST]], True)
-    found += ranked(tiled([ramped for _, mapping, *_ in found[:RAMPED] for ramped in _ramps(shape, mapping)]), True)
-    best = min(found, key=lambda entry: entry[0], default=None)
+    every = ranked(tiled(mappings), False)
+    chosen = [entry[1:3] for entry in every[:FOLLOWED_BEST] + cheapest(every)[:FOLLOWED_CHEAP]]
+    found = ranked(dict.fromkeys(chosen), True)
+    ramping = dict.fromkeys(entry[1] for entry in found[:RAMPED] + cheapest(found)[:RAMPED_CHEAP])
+    ramps = [ramped for mapping in ramping for ramped in _ramps(shape, mapping)]
+    found = sorted(found + ranked(tiled([] if few else ramps), True), key=lambda entry: entry[0])
+    best = next(iter(cheapest(found)), None)
     if best is None:
         what = (
             f"the ifmap window and results of one pass do not fit {room} words of activation memory (act_words)"

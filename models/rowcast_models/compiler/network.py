@@ -10,9 +10,10 @@ from rowcast.isa import IsaError, PostMode, PostSource
 from .. import graph as g
 from ..golden.requantise import encode_params, quantise_multiplier_average
 from .builder import Builder
+from .chain import ChainJob, chain_box, chain_steps
 from .compact import check_program, unsupported, without_vector_unit
-from .convolution import ConvJob, Place, PostSettings, convolution_room, convolution_steps
-from .flow import Flow, Progress
+from .convolution import ConvJob, convolution_steps
+from .flow import Flow, Progress, in_turn
 from .geometry import ConvShape, ceil_div
 from .layout import (
     concat_parts,
@@ -28,6 +29,7 @@ from .padding import fold_padding
 from .placement import Placement, Value, nhwc
 from .program import ALIGN, Layer, Program, TensorPlace, pack
 from .resize import ResizeJob, resize_steps
+from .settings import Place, PostSettings
 from .shapes import channel_sum_shape, conv_shape, in_parts
 from .tokens import synchronise
 from .vector import VectorError, VectorJob, lower_vector, vector_steps
@@ -41,6 +43,7 @@ MAX_WINDOW = 1 << 14  # pixels of which the vector unit makes exact sums
 BYPASS = PostSettings(PostMode.BYPASS, 0, -128, 127)  # bytes as they are
 AHEAD = 12  # nodes: how far behind the first one that has to wait others may begin
 WORD_CYCLES = 3  # of a word of a table, a sum or an addition, with its share of the memory bus
+CHAIN = 6  # part of the activation memory that a normalisation over channels gets: so many make the whole
 WORSE = 1.06  # a node of the array rather waits for others to end than take so much longer
 ARRAY = (g.ChannelSum, g.Conv, g.FullyConnected)
 LIGHT = (g.ChannelSum,)
@@ -72,16 +75,25 @@ def compile_graph(graph, config, *, memory=None, keep_all=False, progress=None):
         for node in graph.nodes:
             if problem := unsupported(node):
                 raise CompileError(f"node {node.name!r} ({type(node).__name__}): {problem}")
-    excluded = set()
+    excluded, apart = set(), set()
     while True:
-        compiler = _Compiler(graph, config, memory or Memory(), keep_all, progress, excluded)
+        compiler = _Compiler(graph, config, memory or Memory(), keep_all, progress, excluded, apart)
         try:
             return compiler.run()
         except _Spill as spill:  # a resident tensor is in the way: keep it in memory and start over
             excluded.add(spill.name)
+        except _Apart as parted:  # the other way round
+            apart.add(parted.name)
 
 
 class _Spill(Exception):
+    def __init__(self, name):
+        self.name = name
+
+
+class _Apart(Exception):
+    """A convolution finds no mapping together with the pooling of its results."""
+
     def __init__(self, name):
         self.name = name
 
@@ -93,7 +105,7 @@ class _Compiler(Placement):
     begun; `Weaver` decides which goes on.  All others begin when nothing else is at work, and are emitted at once.
     """
 
-    def __init__(self, graph, config, memory, keep_all, progress, excluded):
+    def __init__(self, graph, config, memory, keep_all, progress, excluded, apart):
         super().__init__(graph, config, keep_all=keep_all, excluded=excluded)
         self.memory, self.report = memory, progress
         self.b = Builder(config)
@@ -101,8 +113,51 @@ class _Compiler(Placement):
         self.progress = Progress()
         self.weaver = Weaver(self.b, self.progress, self.retire)
         self.begun = set(graph.inputs)  # tensors whose place is known
-        self.left = dict(enumerate(graph.nodes))  # nodes that have not begun, by number
+        self.joined = {} if keep_all or config.compact else {**self.find_pools(apart), **self.find_chains(apart)}
+        inside = {node.name for nodes in self.joined.values() for node in nodes}
+        # Nodes that have not begun, by number.
+        self.left = {number: node for number, node in enumerate(graph.nodes) if node.name not in inside}
         self.unlucky = None  # numbers of the tasks that left no room for a node
+
+    def find_pools(self, apart):
+        """{tensor: [node]} of poolings that are done in the passes of the convolution that makes their input.
+
+        They spare a large tensor its ways to memory and back, if windows lie side by side and nothing else reads it.
+        """
+        found = {}
+        for node in self.graph.nodes:
+            if not isinstance(node, g.MaxPool):
+                continue
+            (name,) = node.inputs
+            made_by, (_, e, f, _) = self.graph.producer(name), nhwc(self.graph.tensors[name].shape)
+            layout = nhwc(self.graph.tensors[name].shape)
+            if (
+                isinstance(made_by, g.Conv) and made_by.groups == 1 and name not in apart and name not in self.outside
+                and len(self.graph.consumers(name)) == 1 and not {name, node.output} & set(self.homes)
+                and tuple(node.window) == tuple(node.stride) and not np.any(node.padding)
+                and not (e % node.window[0] or f % node.window[1]) and 2 * self.words(layout) > self.config.act_words
+            ):  # fmt: skip
+                found[name] = [node]
+        return found
+
+    def find_chains(self, apart):
+        """{squares: [sums, product]} of normalisations over channels whose parts are done together, box by box."""
+        found = {}
+        for sums in self.graph.nodes:
+            if not isinstance(sums, g.ChannelSum) or nhwc(self.graph.tensors[sums.output].shape)[3] % self.config.lanes:
+                continue
+            squares, users = self.graph.producer(sums.inputs[0]), self.graph.consumers(sums.output)
+            if not isinstance(squares, g.Table) or len(users) != 1 or len(self.graph.consumers(squares.output)) != 1:
+                continue
+            (product,), names = users, {squares.output, sums.output}
+            if (
+                isinstance(product, g.Elementwise) and product.kind == "mul"
+                and set(product.inputs) == {*squares.inputs, sums.output} and squares.output not in apart
+                and not names & self.outside and not {*names, product.output} & set(self.homes)
+                and not isinstance(self.graph.producer(squares.inputs[0]), g.Reshape)
+            ):  # fmt: skip
+                found[squares.output] = [sums, product]
+        return found
 
     # Nodes --------------------------------------------------------------------------------------------------------------
 
@@ -165,6 +220,8 @@ class _Compiler(Placement):
             if not idle:
                 self.unlucky = (number, at_work)
                 return False
+            if node.output in self.joined:
+                raise _Apart(node.output) from error
             spilled = self.largest()
             if spilled is not None:
                 raise _Spill(spilled) from error
@@ -192,7 +249,7 @@ class _Compiler(Placement):
             work = lower(node, layout)
             self.enter(number, node, work)
         self.left.pop(number, None)
-        self.begun.add(node.output)
+        self.begun |= {node.output, *(other.output for other in self.joined.get(node.output, ()))}
 
     def other_name(self, node, source, layout):
         """A node whose result is its input under another name."""
@@ -222,18 +279,26 @@ class _Compiler(Placement):
             self.claims[number] = work.claim
         self.weaver.add(Task(number, node, work))
 
+    def result(self, node):
+        """The tensor that a node's work makes: its output, or that of the last node which is done with it."""
+        return self.joined[node.output][-1].output if node.output in self.joined else node.output
+
     def retire(self, task):
         """A node's work has been emitted."""
         self.claims.pop(task.number, None)
         self.progress.done.pop(task.node.output, None)
-        value = self.values[task.node.output]
-        if value.place.act is not None and value.place.dram is not None and task.node.output not in self.homes:
+        result = self.result(task.node)
+        self.progress.done.pop(result, None)
+        value = self.values[result]
+        if value.place.act is not None and value.place.dram is not None and result not in self.homes:
             self.b.store(value.place.dram, value.place.act, self.words(value.layout))
         self.held.append(Layer(
             task.node.name, type(task.node).__name__, self.graph.macs(task.node), task.work.mapping, task.work.estimate
         ))  # fmt: skip
         if task.work.array:  # what ended during its time is shown behind it
             self.held.insert(0, self.held.pop())
+        for node in self.joined.get(task.node.output, ()):
+            self.held.append(Layer(node.name, type(node).__name__, self.graph.macs(node), f"with {task.node.name}", 0))
         if self.weaver.array is None:
             for layer in self.held:
                 self.layers.append(layer)
@@ -261,13 +326,13 @@ class _Compiler(Placement):
     def shared_room(self, room, node):
         """(first word, words) that a node of the array gets of a gap: some is left to the vector unit if it has work."""
         start, size = room
-        there, kept = self.begun | {node.output}, 0
+        there, kept = self.begun | {self.result(node)}, 0
         if isinstance(node, LIGHT):
             return start, min(size, self.config.act_words // share(node))
         for other in itertools.islice(self.left.values(), AHEAD):
             if isinstance(other, VECTOR + LIGHT) and other is not node and all(name in there for name in other.inputs):
-                there.add(other.output)
-                kept += self.config.act_words // share(other)
+                there.add(self.result(other))
+                kept += self.config.act_words // (CHAIN if other.output in self.joined else share(other))
         return start, size - min(kept, size // 2)
 
     def constant(self, node):
@@ -324,16 +389,16 @@ class _Compiler(Placement):
         self.progress.names.pop(name, None)
         self.perform(made_by, layout, work)
 
-    def settle(self, node, layout, attempt):
-        """Try the targets; `attempt(place, room)` returns the Work for the first that fits."""
+    def settle(self, name, layout, attempt):
+        """Try the targets of a tensor; `attempt(place, room)` returns the Work for the first that fits."""
         error = None
-        for place, room in self.targets(node, layout):
+        for place, room in self.targets(name, layout):
             try:
                 result = attempt(place, room)
             except (MappingError, VectorError) as failed:
                 error = failed
                 continue
-            self.values[node.output] = Value(layout, place, self.last.get(node.output, -1))
+            self.values[name] = Value(layout, place, self.last.get(name, -1))
             return result
         raise error
 
@@ -355,11 +420,16 @@ class _Compiler(Placement):
                 bias=np.zeros(channels, np.int64), post=node.post,
             )  # fmt: skip
             return self.lower_conv(dense, layout)
-        shape, weights = channel_sum_shape(node.before, node.after, source.layout, lanes)
+        shape, weights, params, zero_point = self.channel_sum(node, source.layout)
+        return self.array(node, layout, source, shape, weights, params, self.through_home(node, settings(node.post)), zero_point)
+
+    def channel_sum(self, node, layout):
+        """(ConvShape, weights, parameters, zero point) of sums over neighbouring channels of such a tensor."""
+        shape, weights = channel_sum_shape(node.before, node.after, layout, self.config.lanes)
         zero_point, post = self.graph.tensors[node.inputs[0]].zero_point, node.post
         sums = weights.astype(np.int64).sum((0, 1, 3, 4, 5))
         params = encode_params(-zero_point * sums, post.multiplier, post.shift, post.post_mode)[None]
-        return self.array(node, layout, source, shape, weights, params, self.through_home(node, settings(post)), zero_point)
+        return shape, weights, params, zero_point
 
     def lower_fullyconnected(self, node, layout):
         source, lanes = self.values[node.inputs[0]], self.config.lanes
@@ -390,20 +460,44 @@ class _Compiler(Placement):
     def array(self, node, layout, source, shape, weights, params, post, pad):
         """The array's work for a node: mapping, tiling and lowering, at the first place that fits."""
 
+        pool = next(iter(self.joined.get(node.output, ())), None)
+        output = self.result(node)
+        if pool is not None:
+            self.values[node.output] = Value(layout, Place(), -1)
+            shape, layout = replace(shape, pool=tuple(pool.window)), nhwc(self.graph.tensors[output].shape)
+
         def attempt(place, room):
             placed = replace(shape, pitch=place.pitch)
             given, (mapping, tiling, cost) = self.best_room(placed, room, source, place, node)
-            size = min(given[1], ceil_div(convolution_room(tiling), self.step) * self.step)
+            jobs = 1
+            if self.can_be_apart(placed, source):
+                single = replace(placed, units=1, spread=placed.in_pitch, pitch=placed.out_pitch)
+                other, (*choice, one) = self.best_room(single, room, source, place, node)
+                faster = one.cycles * shape.units <= cost.cycles * (1 + self.memory.slack)
+                if faster and one.words * shape.units < cost.words:
+                    jobs, placed, given, (mapping, tiling), cost = shape.units, single, other, choice, one
+            size = min(given[1], ceil_div(tiling.room, self.step) * self.step)
             pixels, made = (math.prod(layout[:3]) for layout in (source.layout, layout))
-            job = ConvJob(
-                placed, mapping, tiling, weights, params, post, pad, source.place, place, (given[0], size),
-                self.flow(node), pixels, made,
-            )  # fmt: skip
+            each = weights.shape[1] // jobs
+            work = [ConvJob(
+                placed, mapping, tiling, weights[:, i * each : (i + 1) * each], params[i * each : (i + 1) * each], post, pad,
+                source.place.moved(i * shape.in_words), place.moved(i * shape.out_words), (given[0], size),
+                Flow(self.progress, node.inputs, output if i == jobs - 1 else ""), pixels, made,
+                bypass(pool) if pool else None,
+            ) for i in range(jobs)]  # fmt: skip
             claim = (given[0], given[0] + size) if size else None
-            steps, light = convolution_steps(self.b, job), isinstance(node, LIGHT)
-            return Work(steps, describe(mapping), cost.cycles, claim, array=True, light=light)
+            steps, light = in_turn(convolution_steps(self.b, job) for job in work), isinstance(node, LIGHT)
+            return Work(steps, describe(mapping), cost.cycles * jobs, claim, array=True, light=light)
 
-        return self.settle(node, layout, attempt)
+        work = self.settle(output, layout, attempt)
+        if pool is not None:
+            self.progress.begin(output)
+        return work
+
+    def can_be_apart(self, shape, source):
+        """Whether the groups of a convolution can go one after the other: then each has the buffer for its own channels."""
+        groups = shape.units > 1 and not shape.depthwise and not shape.pool and source.place.act is None
+        return groups and not source.place.pitch and shape.in_words % self.step == shape.in_pitch % self.step == 0
 
     def best_room(self, shape, room, source, place, node):
         """The part of a gap that a node of the array gets, and its mapping, tiling and cost there.
@@ -414,17 +508,17 @@ class _Compiler(Placement):
             It does not fit, or would be much faster if nodes that are at work now had ended.
         """
 
-        vector = self.vector_work(node)
+        vector, output, late = self.vector_work(node), self.result(node), self.still_at_work(node)
 
         def mapping(size):
             return find_mapping(
                 shape, self.config, room=size, memory=self.memory,
                 input_resident=source.place.act is not None, output_resident=place.act is not None,
-                images=not any(isinstance(other, VECTOR + LIGHT) for other in self.graph.consumers(node.output)), vector=vector,
+                vector=vector, late=late,
             )  # fmt: skip
 
         claims, self.claims = self.claims, {}
-        taken = [] if place.act is None else [(place.act, place.act + self.words(nhwc(self.graph.tensors[node.output].shape)))]
+        taken = [] if place.act is None else [(place.act, place.act + self.words(nhwc(self.graph.tensors[output].shape)))]
         free = max(size for _, size in self.gaps(taken))
         self.claims = claims
         least = mapping(free)[2].cycles
@@ -439,17 +533,29 @@ class _Compiler(Placement):
             raise MappingError("other nodes take the room that it needs to be fast")
         return given, found
 
+    def still_at_work(self, node):
+        """Cycles, roughly, until the vector unit has made all of a node's input."""
+        cycles = 0
+        for task in self.weaver.vectors:
+            name = self.result(task.node)
+            if name in self.progress.done:
+                n, h, w, _ = layout = nhwc(self.graph.tensors[name].shape)
+                rest = 1 - self.progress.of(name) / (n * h * w)
+                reads = math.prod(task.node.window) if isinstance(task.node, g.MaxPool | g.AveragePool) else WORD_CYCLES
+                cycles += int(self.words(layout) * reads * rest) // self.config.vector_words
+        return cycles if node.inputs[0] in self.progress.done else 0
+
     def vector_work(self, node):
         """Cycles, roughly, of the vector unit's and the light work that can be done while a node of the array is at work."""
-        made, cycles = {node.output}, 0
+        made, cycles = {self.result(node)}, 0
         for other in itertools.islice(self.left.values(), AHEAD):
             if isinstance(other, VECTOR + LIGHT) and made & set(other.inputs) and all(
                 name in made or name in self.begun for name in other.inputs
             ):  # fmt: skip
-                made.add(other.output)
+                made.add(self.result(other))
                 words = self.words(nhwc(self.graph.tensors[other.output].shape))
                 reads = math.prod(other.window) if isinstance(other, g.MaxPool | g.AveragePool) else WORD_CYCLES
-                cycles += words * reads // self.config.vector_words
+                cycles += words * reads * (1 + len(self.joined.get(other.output, ()))) // self.config.vector_words
         return cycles
 
     def through_home(self, node, post):
@@ -491,7 +597,7 @@ class _Compiler(Placement):
             claim = None if resident else (part[0], sum(part))
             return Work(steps, "vector unit", 0, claim, more.get("params"))
 
-        return self.settle(node, layout, attempt)
+        return self.settle(node.output, layout, attempt)
 
     def flat(self, rows, pixels, words, tensors, room, *, cut=False):
         """(rows, pixels of a row, words of a pixel) of a tensor whose pixels are independent: rows that surely fit.
@@ -534,7 +640,7 @@ class _Compiler(Placement):
             )  # fmt: skip
             return Work(resize_steps(self.b, job), "vector unit", claim=(room[0], sum(room)))
 
-        return self.settle(node, layout, attempt)
+        return self.settle(node.output, layout, attempt)
 
     def lower_pad(self, node, layout):
         source = self.values[node.inputs[0]]
@@ -557,7 +663,7 @@ class _Compiler(Placement):
             job = ResizeJob(inside, node.rows, node.columns, source.place, place, post, room)
             return Work(resize_steps(self.b, job), "vector unit", claim=(room[0], sum(room)))
 
-        return self.settle(node, layout, attempt)
+        return self.settle(node.output, layout, attempt)
 
     def lower_concat(self, node, layout):
         """Copies the parts that were not made in their places, and squeezes out holes between them."""
@@ -630,18 +736,49 @@ class _Compiler(Placement):
         if node.kind == "max":
             return self.vector(node, layout, PostSource.MAX, node.inputs, bypass(node))
         source = {"add": PostSource.ADD, "mul": PostSource.MUL}[node.kind]
+        post, more = self.operands(node)
+        return self.vector(node, layout, source, node.inputs, post, **more)
+
+    def operands(self, node):
+        """PostSettings, and the parameters and tables of an addition or a product."""
         post, lanes = node.post, self.config.lanes
         if node.kind == "mul" and any(np.any(table != table.astype(np.int16)) for table in (node.table_a, node.table_b)):
             raise CompileError(f"node {node.name!r}: factors must fit 16 bits: make table_a and table_b smaller")
         one = encode_params(0, post.multiplier, post.shift, post.post_mode)
-        return self.vector(
-            node, layout, source, node.inputs, settings(post), params=np.repeat(one, lanes, 0),
-            tables=(node.table_a, node.table_b),
-        )  # fmt: skip
+        return settings(post), {"params": np.repeat(one, lanes, 0), "tables": (node.table_a, node.table_b)}
 
     def lower_table(self, node, layout):
+        if node.output in self.joined:
+            return self.chain(node, *self.joined[node.output], layout)
         post = replace(BYPASS, table=np.asarray(node.table))
         return self.vector(node, layout, PostSource.MAX, node.inputs, post)
+
+    def chain(self, squares, sums, product, layout):
+        """A normalisation over channels, box by box."""
+        config, source, lanes = self.config, self.values[squares.inputs[0]], self.config.lanes
+        pixels, words = math.prod(layout[:3]), layout[3] // lanes
+        for node in (squares, sums):
+            self.values[node.output] = Value(layout, Place(), -1)
+
+        def attempt(place, room):
+            room = room[0], min(room[1], config.act_words // CHAIN)
+            box = chain_box(config, pixels, words, room[1])
+            shape, weights, params, pad = self.channel_sum(sums, (1, 1, box, layout[3]))
+            mapping, tiling, _ = find_mapping(
+                shape, config, room=0, memory=self.memory, input_resident=True, output_resident=True, few=True
+            )
+            post, more = self.operands(product)
+            job = ChainJob(
+                source.place, place, pixels, words, box, replace(BYPASS, table=np.asarray(squares.table)),
+                ConvJob(shape, mapping, tiling, weights, params, settings(sums.post), pad, Place(), Place(), (0, 0)),
+                post, more["params"], more["tables"], product.inputs[0] == sums.output, room,
+                Flow(self.progress, squares.inputs, product.output),
+            )  # fmt: skip
+            return Work(chain_steps(self.b, job), "vector unit and array", 0, (room[0], sum(room)), more["params"])
+
+        work = self.settle(product.output, layout, attempt)
+        self.progress.begin(product.output)
+        return work
 
     # End ----------------------------------------------------------------------------------------------------------------
 
@@ -696,7 +833,7 @@ def settings(post):
 
 def share(node):
     """Which part of the activation memory a node of the vector unit gets: so many make the whole."""
-    return 4 if isinstance(node, g.MaxPool | g.AveragePool) else 8
+    return 6 if isinstance(node, g.MaxPool | g.AveragePool) else 8
 
 
 def is_flat(fields):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from .. import graph as g
-from .convolution import Place
+from .settings import Place
 from .geometry import ceil_div
 from .layout import concat_homes, is_identity, place_of_part
 
@@ -103,9 +103,8 @@ class Placement:
         ]  # fmt: skip
         return max(movable)[1] if movable else None
 
-    def targets(self, node, layout):
-        """Places for the node's result worth trying, best first: in the buffer, then in memory."""
-        name = node.output
+    def targets(self, name, layout):
+        """Places for a tensor worth trying, best first: in the buffer, then in memory."""
         if name in self.homes:
             home = self.homes[name]
             parts = self.parts(home)

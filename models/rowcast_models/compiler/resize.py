@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rowcast.isa import PostSource, Space
 
-from .convolution import set_loops
+from .settings import set_loops
 from .geometry import ceil_div, same_place
 from .vector import VectorError, column_cycles, one_loop, parts, result_loops
 from .weave import at_once

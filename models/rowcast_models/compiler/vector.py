@@ -11,12 +11,12 @@ import numpy as np
 
 from rowcast.isa import PostSource, Space
 
-from .convolution import Place, set_loops
-from .flow import Flow, Need
+from .flow import Flow, Need, in_turn
 from .geometry import ceil_div, same_place
+from .settings import Place, set_loops
 
 __all__ = [
-    "PIECE", "Part", "VectorError", "VectorJob", "column_cycles", "lower_vector", "one_loop", "parts", "result_loops",
+    "BoxWork", "PIECE", "Part", "VectorError", "VectorJob", "column_cycles", "lower_vector", "one_loop", "parts", "result_loops",
     "vector_steps",
 ]  # fmt: skip
 
@@ -147,25 +147,12 @@ def vector_steps(builder, job):
             raise
         parts = [
             vector_steps(builder, replace(
-                job, words=words, inputs=(_moved(job.inputs[0], start),), in_pitch=job.in_pitch or job.words,
-                target=replace(_moved(job.target, start), pitch=job.target.pitch or job.words),
+                job, words=words, inputs=(job.inputs[0].moved(start),), in_pitch=job.in_pitch or job.words,
+                target=replace(job.target.moved(start), pitch=job.target.pitch or job.words),
                 flow=replace(job.flow, output=job.flow.output if start else ""),
             )) for start, words in ((0, half), (half, job.words - half))
         ]  # fmt: skip
-        return _chain(parts)
-
-
-def _chain(parts):
-    """One generator after the other."""
-    for part in parts:
-        yield from part
-
-
-def _moved(place, words):
-    """The place so many words further."""
-    return replace(
-        place, act=None if place.act is None else place.act + words, dram=None if place.dram is None else place.dram + words
-    )
+        return in_turn(parts)
 
 
 @dataclass(frozen=True)
@@ -449,6 +436,11 @@ class _Lowering:
         first = job.target.dram + ((box.n * job.e + box.y) * job.f + box.x) * self.pitch
         if self.pixel == self.pitch == job.words:
             self.b.store(first, out, box.columns * job.words, box.rows, job.f * self.pitch, line)
+        elif box.columns < job.f:
+            for row in range(box.rows):
+                self.b.store(
+                    first + row * job.f * self.pitch, out + row * line, job.words, box.columns, self.pitch, self.pixel
+                )
         else:
             self.b.store(first, out, job.words, box.rows * box.columns, self.pitch, self.pixel)
 
@@ -480,3 +472,36 @@ class _Lowering:
             buffer=starts[0][0] + (row - top) * line + (column - left) * self.in_pixel + part.first,
             y=row if padded else 0, x=column if padded else 0, vector=1,
         )  # fmt: skip
+
+
+class BoxWork(_Lowering):
+    """Work on boxes that are in the buffer already, wherever they stand: results of a convolution's passes, or of other work."""
+
+    def work(self, where, starts, free):
+        """The operations of the box of these results (image, y, x, rows, columns), as a generator of cycles spent before each piece.
+
+        `starts`: first word of each input of the box, and words from row to row.  Results on their way to memory stand from word
+        `free` on.  It is sent the cycles that the next piece may take (None: all), and returns those of the last one.
+        """
+        box, done, spent = _Box(*where), 0, 0
+        while done < box.rows * box.columns:
+            cycles = yield spent
+            piece = self.piece(box, done, ALL if cycles is None else cycles)
+            spent = self.execute(box, (starts, free), piece)
+            done += piece.rows * piece.columns
+        return spent
+
+    def do(self, where, starts, free):
+        """All of a box at once, and its STOREs; returns the word after the results that are on their way to memory."""
+        for _ in self.work(where, starts, free):
+            pass
+        box = _Box(*where)
+        self.store(box, free)
+        out, line = self.out(box, free)
+        return free if self.job.target.act is not None else out + box.rows * line
+
+    def span(self, box):
+        """The input of the box itself; its rows are whole even if the tensor's are longer."""
+        (down, across), (height, width) = self.job.stride, self.job.window
+        y, x = box.y * down, box.x * across
+        return y, y + (box.rows - 1) * down + height, x, x + (box.columns - 1) * across + width

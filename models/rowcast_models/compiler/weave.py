@@ -16,7 +16,7 @@ __all__ = ["VECTORS", "Misfit", "Task", "Weaver", "Work", "at_once"]
 LIGHT_SHARE = 0.5  # of the array's cycles, for a light task beside another one
 LEAST = 160  # cycles: smaller gaps are not worth a run of the vector unit
 PIECE = 2048  # cycles of a piece of work when the array has nothing to do
-VECTORS = 3  # nodes of the vector unit at work at once
+VECTORS = 4  # nodes of the vector unit at work at once
 
 
 class Misfit(Exception):
@@ -106,13 +106,15 @@ class Weaver:
 
     @property
     def light(self):
-        """The light task of the array, or None."""
-        return next((task for task in self.tasks if task.work.light), None)
+        """The task whose light pass of the array comes next, or None."""
+        found = [task for task in self.tasks if task.work.light or task.need and task.need.light]
+        return next((task for task in found if self.ready(task)), found[0] if found else None)
 
     @property
     def vectors(self):
         """The tasks of the vector unit, the last node first: what is behind others frees their memory."""
-        return sorted((task for task in self.tasks if not task.work.array), key=lambda task: -task.number)
+        found = (task for task in self.tasks if not task.work.array and not (task.need and task.need.light))
+        return sorted(found, key=lambda task: -task.number)
 
     def add(self, task):
         """A task begins."""
@@ -121,7 +123,7 @@ class Weaver:
 
     def ready(self, task):
         """Whether the next step of a task finds what it reads."""
-        if task.ended:
+        if task.ended or task.need.when and not task.need.when():
             return False
         # A Concat whose parts are moved together has fewer needs than inputs: it begins when all are complete.
         return all(self.progress.of(name) >= need for name, need in zip(task.node.inputs, task.need.pixels))
@@ -142,7 +144,10 @@ class Weaver:
         """Work of about so many cycles; what is too much is taken off the next call's."""
         self.credit = min(self.credit, 0) + cycles
         for task in self.vectors:
-            while self.credit >= LEAST and self.ready(task) and not task.paused and self.b.has_room(task.work.params):
+            while (
+                self.credit >= LEAST and self.ready(task) and not task.paused and not task.need.light
+                and self.b.has_room(task.work.params)
+            ):  # fmt: skip
                 self.credit -= task.advance(self.credit)
         for task in self.vectors:
             task.paused = False

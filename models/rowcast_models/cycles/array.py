@@ -12,8 +12,8 @@ ID_ON_WAY = 5  # cycles from a new ID to the end of its way
 FREED = 2  # from a chunk's last turn to `freed`
 PSUM_FILLED = 4  # from a pass's last turn to `psum_filled`, beside a cycle a lane
 WALK = 2  # IFMAP: from a turn to its read
-SLOTS = 8  # words under way to the vector unit
-VECTOR_WORD = 5  # from a read to the word at POST
+SLOTS = 9  # words under way to the vector unit
+VECTOR_WORD = 6  # from a read to the word at the vector unit
 
 
 def filter_unit(m):
@@ -25,8 +25,8 @@ def filter_unit(m):
     for number, job in enumerate(jobs, start=1):
         passed = yield from (ahead or Ahead(m, Unit.FILTER, job, take)).wait()
         ahead = None
-        take = max(passed + 1, load)
-        load = max(take + 1, done)
+        take = max(passed, load) + 1
+        load = max(take, done) + 1
         if job.work is None:
             done = load + 1
             m.end(done + ID_ON_WAY)
@@ -58,13 +58,14 @@ def filter_unit(m):
 def ifmap_unit(m):
     """IFMAP."""
     filled, freed = m.filled[Unit.IFMAP], m.freed[Unit.IFMAP]
-    take = step = issue = -1
+    take = step = issue = before = entered = -1
     chunk = 0
     ahead, jobs = None, m.jobs.units[Unit.IFMAP]
     for number, job in enumerate(jobs, start=1):
-        passed = yield from (ahead or Ahead(m, Unit.IFMAP, job, take)).wait()
+        passed = yield from (ahead or Ahead(m, Unit.IFMAP, job, entered)).wait()
         ahead = None
-        seen = max(passed + 1, take + 1)
+        entered = max(passed, before) + 1  # into the two places in front of the unit
+        before, seen = take, max(entered, take) + 1
         if job.work is None:
             take = max(seen, issue + 1) + (job.name == "IFMAP_LOOP")
             if job.name == "IFMAP_ID":
@@ -72,8 +73,8 @@ def ifmap_unit(m):
             m.signal(Unit.IFMAP, job, take + 1)
             continue
         turns, chunks, vector, share = job.work
-        take = max(seen, step)
-        ahead = Ahead(m, Unit.IFMAP, jobs[number], take) if number < len(jobs) else None
+        take = max(seen, step + 1)
+        ahead = Ahead(m, Unit.IFMAP, jobs[number], entered) if number < len(jobs) else None
         step = max(take, step)
         begun = None
         if vector:
@@ -99,10 +100,10 @@ def ifmap_unit(m):
                 first = max(first, freed[chunk - HALVES] + 1)
             if begun is None:
                 begun = first + WALK
-            end, before = first + turns - 1, -1
-            while end != before:
+            end, last = first + turns - 1, -1
+            while end != last:
                 yield from settled(m, Unit.IFMAP, end + WALK, ahead)
-                before, end = end, first + turns - 1 + m.stalls(first + WALK, end + WALK, share)
+                last, end = end, first + turns - 1 + m.stalls(first + WALK, end + WALK, share)
             step = end
             issue = step + WALK
             filled.append(issue + FILLED)

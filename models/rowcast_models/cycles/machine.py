@@ -20,7 +20,7 @@ __all__ = ["FETCH", "NEVER", "Ahead", "Machine", "finish", "gate", "settled"]
 
 NEVER = inf
 FETCH = 6  # the number of the generator behind the six units
-AHEAD = 7  # words before the vector unit when it is slower than IFMAP
+AHEAD = 8  # words before the vector unit when it is slower than IFMAP
 ALL = (1 << FETCH + 1) - 1
 
 
@@ -173,9 +173,9 @@ def gate(m, unit, job, free):
     number = len(passed)
     while len(pushed) <= number:
         yield
-    cycle = max(pushed[number] + 1, free)
+    cycle = max(pushed[number] + 2, free, passed[-1] + 2 if passed else 0)
     if job.waits:
-        taken, seen = m.taken[unit], max(pushed[number], free) + 1
+        taken, seen = m.taken[unit], max(pushed[number] + 1, free) + 1
         for producer in job.waits:
             tokens, number = m.tokens[producer][unit], taken[producer]
             while len(tokens) <= number:
@@ -184,7 +184,7 @@ def gate(m, unit, job, free):
             token = tokens[number] + 1
             if token > seen:
                 m.missing.setdefault((unit, producer), []).append((seen, token))
-                cycle = max(cycle, token)
+                cycle = max(cycle, token + 1)
     passed.append(cycle)
     m.wake |= 1 << FETCH
     return cycle

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import ceil
 
 import numpy as np
+from rowcast.config import ConfigError
 from rowcast.isa import Unit
 from rowcast.registers import CAUSES, COUNTERS
 
@@ -21,7 +22,7 @@ from .transfers import load_unit, store_unit
 
 __all__ = ["LayerPrediction", "Prediction", "Span", "predict"]
 
-QUIET = 7  # cycles from the end of all work to the end of the run
+QUIET = 7 + 1  # cycles from the end of all work to the end of the run
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,11 @@ def predict(instructions, config, memory=None, *, timeline=False):
     ------
     ValueError
         The program does not come to its end: a token or a half that an instruction waits for never comes.
+    ConfigError
+        The configuration is compact, which this does not describe.
     """
+    if config.compact:
+        raise ConfigError("the cycle model does not describe compact configurations: set compact=0, or run the RTL")
     with _without_collector():
         jobs = Jobs(instructions, config)
         machine = Machine(jobs, config, memory_model(memory))

@@ -64,7 +64,7 @@ def dispatch(m):
     bursts = _Bursts(m, m.jobs.counts.program_beats)
     bursts.ask()
     times = bursts.times
-    taken, load, beat = 0, -1, 0
+    taken, load, beat, dealt = 0, -1, 0, -1  # cycles in which the last instruction left fetch, and went to its queue
     for number, unit in enumerate(order):
         last = beat + parts if share == 1 else number // share + 1
         while len(times) < last:
@@ -80,12 +80,13 @@ def dispatch(m):
         if share == 1 or number % share == share - 1:
             beat += 1
             bursts.popped(load)
-        taken = load + 1
-        dispatched.append(taken)
+        taken = max(load, dealt) + 1
+        dealt = taken + 1
+        dispatched.append(dealt)
         if unit == Unit.CONTROL:
             break
         queue = pushed[unit]
-        before = len(queue) - depth
+        before = len(queue) - depth - 1  # one more stands behind the queue, where it waits for its tokens
         if before >= 0:
             left = passed[unit]
             while len(left) <= before:
@@ -93,11 +94,11 @@ def dispatch(m):
                     bursts.serve()
                 else:
                     yield
-            if left[before] >= taken:
-                taken = dispatched[-1] = left[before] + 1
-        queue.append(taken)
+            if left[before] + 1 >= dealt:
+                dealt = dispatched[-1] = left[before] + 2
+        queue.append(dealt)
         m.wake |= 1 << unit
-    m.end(taken + 1)
+    m.end(dealt + 1)
     while True:
         if m.limits[FETCH] >= m.keys[FETCH]:  # what stands behind END is read, too
             bursts.serve()

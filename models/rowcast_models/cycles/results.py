@@ -11,7 +11,9 @@ __all__ = ["post_unit"]
 FIRST_DRAIN = 2  # cycles from an accepted run to its first drain
 PSUM_FREED = 4  # from the last drain to `psum_freed`
 ARRIVE = 14  # from a drain to its psum, beside a cycle a row
-WORD = 26  # from a word's last psum to its write
+PLACE = 1  # from a result that is taken to its columns
+WORD = 27  # from a word's last psum to its write
+COMPLETE = 1  # from the end of a run's last write to `complete`, which gives its tokens
 MAX_RUNS = 2
 
 
@@ -76,22 +78,23 @@ def post_unit(m):
     rows, lanes, columns = m.config.rows, m.config.lanes, m.config.columns
     group = min(columns, lanes)
     drain = _Drain(m)
-    take = ends = arrived = complete = complete_before = -1
+    accept = take = ends = arrived = complete = complete_before = -1
     was_drain = True
     passes = vectors = written_last = 0
     ahead, jobs = None, m.jobs.units[Unit.POST]
     for number, job in enumerate(jobs, start=1):
-        passed = yield from (ahead or Ahead(m, Unit.POST, job, take)).wait()
+        passed = yield from (ahead or Ahead(m, Unit.POST, job, accept)).wait()
         ahead = None
-        seen = max(passed + 1, take + 1)
+        accept = max(passed + 1, take + 1)
+        seen = accept + 1
         if job.name != "POST_RUN":
             quiet = job.name in ("POST_PE", "POST_LOOP") and not job.signals
             take = max(seen, (arrived if quiet else complete) + 1)
             if job.name == "MARK":
                 m.marks.append((job.work[0], take))
             m.busy[Unit.POST].append((passed + 1, take + 1))
-            m.signal(Unit.POST, job, take)
-            m.end(take)
+            m.signal(Unit.POST, job, take + 1)
+            m.end(take + 1)
             continue
         source, count, words, writing = job.work[:4]
         if source:
@@ -99,7 +102,7 @@ def post_unit(m):
             while len(m.vector_starts) <= vectors:
                 yield
             stalls, before = 0, -1
-            ahead = Ahead(m, Unit.POST, jobs[number], take) if number < len(jobs) else None
+            ahead = Ahead(m, Unit.POST, jobs[number], accept) if number < len(jobs) else None
             made, groups = job.work[4:]
             window, _, _, reading = m.vector_jobs[vectors].work
             demand, pace = min(1, window * groups / lanes), max(window, lanes / groups)
@@ -107,17 +110,18 @@ def post_unit(m):
             lost, early = m.jobs.banks.post_and_load(pace, [(i, i) for i in range(made)], words)
             lost, early = lost * made, early / made  # of a result
             begun = max(take + FIRST_DRAIN, m.vector_starts[vectors] + VECTOR_WORD)
-            written = begun + window + lanes + WORD + int(early * pace)
+            written = begun + window + lanes + PLACE + WORD + int(early * pace)
             m.post_writes.open(written, written + (count - early) * pace, lost / pace)
             while stalls != before:
                 issue, last = _vector(m, vectors, take, count, groups, stalls)
                 yield from settled(m, Unit.POST, last, ahead)
                 before, stalls = stalls, m.stalls(m.vector_starts[vectors], issue, reading, demand)
-            m.post_writes.close(last + lanes + WORD + made - 1, (count - early) * lost)
+            end = last + lanes + PLACE + WORD + made - 1
+            m.post_writes.close(end, (count - early) * lost)
             m.vector_ends.append(issue)
             m.wake |= 1 << Unit.IFMAP
-            complete_before, complete = complete, last + lanes + WORD + made - 1
-            ends = arrived = last
+            complete_before, complete = complete, end + COMPLETE
+            ends, arrived = last, last + PLACE
             vectors += 1
             was_drain = False
             m.span(job, take, complete)
@@ -139,7 +143,7 @@ def post_unit(m):
             written, lasts = begun + ARRIVE + WORD, max(count, writing[0] if writing else 0)
             m.post_writes.open(written, written + lasts, words * job.work[4] / lasts)
             drain.start(begun, count)
-            ahead = Ahead(m, Unit.POST, jobs[number], take) if number < len(jobs) else None
+            ahead = Ahead(m, Unit.POST, jobs[number], accept) if number < len(jobs) else None
             while True:
                 end, known = drain.end()
                 if writing:
@@ -155,10 +159,11 @@ def post_unit(m):
             m.psum_freed.append(ends + PSUM_FREED)
             m.wake |= 1 << Unit.COMPUTE
             arrived = ends + ARRIVE + rows
-            complete_before, complete = complete, arrived + WORD + group - 1
+            end = arrived + WORD + group - 1
             if writing:
-                complete = max(complete, int(written_last))
-            m.post_writes.close(complete, words * job.work[4])
+                end = max(end, int(written_last) + 1)
+            complete_before, complete = complete, end + COMPLETE
+            m.post_writes.close(end, words * job.work[4])
             passes += 1
             was_drain = True
             m.span(job, begun, ends)

@@ -9,8 +9,9 @@ from .machine import NEVER, Ahead, finish
 
 __all__ = ["load_unit", "store_unit"]
 
-ROWS_AHEAD = 16  # rows between addresses and data
+ROWS_AHEAD = 17  # rows between addresses and data
 BURST_GAP = 2  # cycles from one address to the next
+ROW_GAP = 2  # and from one row
 FIRST_BURST = 4  # from a row's walk to its first address
 BURSTS_OWED = 3  # written bursts with an address and without their last beat
 BURSTS_ANSWERED_LATER = 16
@@ -22,13 +23,13 @@ class _Walk:
     """The walk through the rows of one unit: when a row can leave it, as far as the stages behind have room."""
 
     def __init__(self):
-        self.at = -1  # the walk of the row before
+        self.at = -ROW_GAP  # the walk of the row before
         self.issued = [-1] * SPLITTER  # last addresses of rows
         self.moved = [-1] * (ROWS_AHEAD + 1)  # last beats of rows
 
     def row(self, earliest):
         """The walk of the next row."""
-        at, moved, issued = self.at + 1, self.moved[-ROWS_AHEAD - 1] + 1, self.issued[-SPLITTER]
+        at, moved, issued = self.at + ROW_GAP, self.moved[-ROWS_AHEAD - 1] + 1, self.issued[-SPLITTER]
         if at < earliest:
             at = earliest
         if at < issued:
@@ -51,23 +52,23 @@ def load_unit(m):
     limit = m.config.outstanding_reads
     ended = [-1] * limit
     issue = -BURST_GAP
-    take, lag = 0, m.config.lanes // 4
+    take, idle, lag = 0, 0, m.config.lanes // 4
     lost = m.post_writes
     ahead, jobs = None, m.jobs.units[unit]
     for number, job in enumerate(jobs, start=1):
         time = yield from (ahead or Ahead(m, unit, job, take)).wait()
         ahead = None
         seen = time + 1
+        take = max(seen, idle)
         if job.work is None:
-            take = seen
+            idle = take + 1
             m.signal(unit, job, take + 1)
             continue
         rows, items, space = job.work
-        earliest, begun = max(seen + 1, take + 2), None
-        for rest, row in enumerate(rows, start=1 - len(rows)):
+        earliest, begun = take + 1, None
+        ahead = Ahead(m, unit, jobs[number], take) if number < len(jobs) else None
+        for row in rows:
             at = walk.row(earliest)
-            if not rest and number < len(jobs):
-                ahead = Ahead(m, unit, jobs[number], at)
             ready, left = at + FIRST_BURST, len(row)
             while left:
                 beats, count = row[-left], 1
@@ -103,7 +104,7 @@ def load_unit(m):
                 if begun is None:
                     begun = first
             walk.done(issue, last + 1)
-        take = walk.at
+        idle = walk.at + 1
         end = bus.split - lag + 1 if items else last + 3
         m.span(job, begun, last)
         m.busy[unit].append((seen, end))
@@ -120,23 +121,23 @@ def store_unit(m):
     outstanding = bus.outstanding
     sent, answered = [-1] * BURSTS_OWED, [-1] * max(BURSTS_ANSWERED_LATER, outstanding)
     issue = -BURST_GAP
-    take = read = 0
+    take = idle = read = 0
     ahead, jobs = None, m.jobs.units[unit]
     for number, job in enumerate(jobs, start=1):
         time = yield from (ahead or Ahead(m, unit, job, take)).wait()
         ahead = None
         seen = time + 1
+        take = max(seen, idle)
         if job.work is None:
-            take = seen
+            idle = take + 1
             m.signal(unit, job, take + 1)
             continue
         rows = job.work[0]
-        earliest, begun = max(seen + 1, take + 2), None
-        for rest, row in enumerate(rows, start=1 - len(rows)):
+        earliest, begun = take + 1, None
+        ahead = Ahead(m, unit, jobs[number], take) if number < len(jobs) else None
+        for row in rows:
             at = walk.row(earliest)
-            if not rest and number < len(jobs):
-                ahead = Ahead(m, unit, jobs[number], at)
-            ready, data = at + FIRST_BURST, at + 9
+            ready, data = at + FIRST_BURST, at + 10
             for beats in row:
                 issue += BURST_GAP
                 if issue < ready:
@@ -158,7 +159,7 @@ def store_unit(m):
                         ahead.step()
                     yield
                 bus.wrote(last)
-                begin = max(read, at + 3)
+                begin = max(read, at + 4)
                 read = max(begin + beats, last - BEATS_AHEAD)
                 m.store_reads.add(begin, read, beats)
                 sent.append(last)
@@ -167,7 +168,7 @@ def store_unit(m):
                 if begun is None:
                     begun = max(start, last - beats + 1)
             walk.done(issue, last)
-        take = walk.at
+        idle = walk.at + 1
         m.span(job, begun, last)
         m.busy[unit].append((seen, answer + 1))
         keys[unit], limits[unit] = NEVER, -1

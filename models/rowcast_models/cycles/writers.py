@@ -36,11 +36,13 @@ def _follow(banks, groups, lanes):
     popped, rest = [0] * columns, [0] * columns
     held = [None] * len(writers)  # bank of the word that each writer wants to write, None if it is dropped
     starts, done, cycle, ready = [], 0, 0, 0
+    known = before = 0  # `done` two cycles ago, which is what the drain knows, and one
     while done < groups:
         done = min(popped)
-        if cycle >= ready and len(starts) < groups and len(starts) - done < QUEUE_WORDS:
+        if cycle >= ready and len(starts) < groups and len(starts) - known < QUEUE_WORDS:
             starts.append(cycle)
             ready = cycle + lanes
+        known, before = before, done
         there = done
         while there < len(starts) and starts[there] + LATENCY + lanes <= cycle:
             there += 1

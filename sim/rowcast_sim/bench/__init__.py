@@ -5,6 +5,7 @@ import click
 from .after_synthesis import netlist_
 from .area import area
 from .cycles import cycles
+from .fpga import fpga
 from .layers import layers
 from .mapper import mapper
 from .mnist import mnist
@@ -29,6 +30,6 @@ def bench():
 
 
 for command in (
-    layers, area, netlist_, speed, tiny, topologies, networks, mapper, cycles, mnist, node_tests, property_, zoo,
+    layers, area, netlist_, speed, tiny, topologies, networks, mapper, cycles, mnist, node_tests, property_, zoo, fpga,
 ):  # fmt: skip
     bench.add_command(command)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 __all__ = [
-    "AREA", "BATCHES", "Goal", "INSTRUCTION_SHARE", "MAPPER", "NETWORKS", "NetworkGoal", "RESNET8", "SPEED", "SURVEY",
+    "AREA", "BATCHES", "FPGA", "Goal", "INSTRUCTION_SHARE", "MAPPER", "NETWORKS", "NetworkGoal", "RESNET8", "SPEED", "SURVEY",
     "VARIANTS", "layer_goal",
 ]  # fmt: skip
 
@@ -136,3 +136,18 @@ MAPPER = {
 
 # ResNet-8 of MLPerf Tiny on 36 MACs, a memory of 4 bytes a cycle.
 RESNET8 = Goal(name="ResNet-8 on 36 MACs, CONV layers", unit="cycles", most=400_000)
+
+# board: figure -> Goal.  A figure is one of: mhz, lut_share, gops, macs, and images a second of a network by its name.
+FPGA = {
+    "ulx3s-85f": {
+        "macs": Goal(name="MACs a cycle", least=128),
+        "mhz": Goal(name="Fmax", unit="MHz", least=100.0),
+        "lut_share": Goal(name="LUTs used", unit="%", most=0.40),
+        "gops": Goal(name="GOPS", unit="GOPS", least=25.0),
+        "ic_resnet8": Goal(name="ResNet-8", unit="images/s", least=600.0),
+    },
+    "ulx3s-85f-192": {"macs": Goal(name="MACs a cycle", least=192)},
+    "ulx3s-25f": {"macs": Goal(name="MACs a cycle", least=16), "mhz": Goal(name="Fmax", unit="MHz", least=80.0)},
+    "icebreaker": {"macs": Goal(name="MACs a cycle", least=8), "mhz": Goal(name="Fmax", unit="MHz", least=20.0)},
+    "tangnano9k": {"macs": Goal(name="MACs a cycle", least=8)},
+}

@@ -54,7 +54,9 @@ def _total_table(figures, where):
     note = (
         "CONV counts the cycles of convolutions and of the layers that are done meanwhile. Least: every layer's "
         "inputs, weights and output once. For the buffer: layer by layer the larger of that and 2 MACs / "
-        "sqrt(window's reuse x buffer), without which no order of a convolution alone can do."
+        "sqrt(window's reuse x buffer), without which no order of a convolution alone can do. Sums stay in the PEs here: where "
+        "the filters do not fit, they pass by once for every ifmap tile that does, MACs x C x stride^2 / act_bytes bytes at "
+        "least for a layer of C channels (hw/README.md, \"What bounds the traffic of convolutions\")."
     )
     table = Table(f"{where}: totals", TOTALS, note=note)
     for total in figures.totals().values():

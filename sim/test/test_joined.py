@@ -1,0 +1,116 @@
+"""Nodes that are done together: poolings in the passes of a convolution, normalisations over channels box by box."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rowcast import preset
+from rowcast_models import graph as g
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from networks import check_functional, convolution, inputs_of, requantisation  # noqa: E402
+
+BASE = preset("base")
+CONFIGS = {
+    "base": BASE.replace(act_words=512),
+    "noc 2": BASE.replace(noc_words=2, dram_bytes=16, act_words=512),
+    "small": preset("small").replace(act_words=512),
+    "3x3x4": BASE.replace(rows=3, columns=3, lanes=4, dram_bytes=4, act_words=512),
+    "wide memory": BASE.replace(lanes=4, dram_bytes=16, rows=2, columns=2, act_words=512),
+    "noc 4": BASE.replace(noc_words=4, dram_bytes=32, act_words=1024),
+}
+
+
+def graph_of(shape, nodes, outputs):
+    """A graph of nodes behind input x."""
+    tensors = [g.Tensor("x", shape, -3), *(g.Tensor(node.output) for node in nodes)]
+    return g.Graph(name="joined", tensors=tensors, inputs=["x"], outputs=outputs, nodes=nodes)
+
+
+def layers(program):
+    """How each node was done, by name."""
+    return {layer.name: layer.mapping for layer in program.layers}
+
+
+def pooled(rng, *, images, more):
+    """A convolution and a pooling whose windows lie side by side; with `more`, another convolution behind them."""
+    window = [(2, 2), (2, 2), (2, 1), (1, 2), (3, 3)][rng.integers(5)]
+    kernel = [(3, 3), (1, 1), (2, 3)][rng.integers(3)]
+    channels, filters = int(rng.integers(3, 30)), int(rng.integers(30, 70))
+    e, f = (size * int(rng.integers(4, 8)) for size in window)
+    same = kernel == (3, 3)
+    image = (e, f) if same else (e + kernel[0] - 1, f + kernel[1] - 1)
+    nodes = [
+        convolution(rng, name="conv", source="x", output="a", channels=channels, filters=filters, kernel=kernel,
+                    padding=((1, 1), (1, 1)) if same else ((0, 0), (0, 0)), table=bool(rng.integers(2))),
+        g.MaxPool(name="pool", inputs=("a",), output="p", window=window, stride=window, low=-100),
+    ]  # fmt: skip
+    if more:
+        nodes.append(convolution(rng, name="next", source="p", output="b", channels=filters, filters=9, kernel=(2, 2)))
+    return graph_of((images, *image, channels), nodes, [nodes[-1].output])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_pooling_in_passes(name):
+    """Maxima of each pass instead of its results, in memory or where they stay."""
+    found = 0
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        graph = pooled(rng, images=1 + seed % 3, more=seed % 2 == 0)
+        program = check_functional(graph, CONFIGS[name], inputs_of(graph, rng), keep_all=False, orders=2)
+        found += layers(program)["pool"] == "with conv"
+        assert "a" not in program.tensors or layers(program)["pool"] != "with conv"
+    assert found > 2
+
+
+def test_pooling_apart():
+    """A tensor that others want, too, and windows that overlap."""
+    rng = np.random.default_rng(1)
+    conv = convolution(rng, name="conv", source="x", output="a", channels=8, filters=64, kernel=(3, 3))
+    for stride, outputs in (((2, 2), ["p", "a"]), ((1, 2), ["p"])):
+        pool = g.MaxPool(name="pool", inputs=("a",), output="p", window=(2, 2), stride=stride)
+        graph = graph_of((1, 12, 12, 8), [conv, pool], outputs)
+        program = check_functional(graph, CONFIGS["base"], inputs_of(graph, rng), keep_all=False)
+        assert layers(program)["pool"] == "vector unit"
+
+
+def normalised(rng, shape, *, channels, swapped, before):
+    """A convolution, a normalisation over its channels, a pooling, a convolution."""
+    tables = [rng.integers(-3000, 3000, 256) for _ in range(2)]
+    post = g.Requantisation(mode="tflite", multiplier=[1 << 30], shift=[14], zero_point=3)
+    nodes = [
+        convolution(rng, name="conv", source="x", output="a", channels=shape[3], filters=channels, kernel=(3, 3)),
+        g.Table(name="squares", inputs=("a",), output="q", table=rng.integers(-128, 128, 256)),
+        g.ChannelSum(name="sums", inputs=("q",), output="s", before=before, after=2, post=requantisation(rng, 1, 0.2)),
+        g.Elementwise(name="product", inputs=("s", "a") if swapped else ("a", "s"), output="n", kind="mul",
+                      table_a=tables[0], table_b=tables[1], post=post),
+        g.MaxPool(name="pool", inputs=("n",), output="p", window=(3, 3), stride=(2, 2)),
+        convolution(rng, name="next", source="p", output="y", channels=channels, filters=20, kernel=(2, 2)),
+    ]  # fmt: skip
+    return graph_of(shape, nodes, ["y"])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("act_words", [1024, 4096])
+def test_normalisation_in_boxes(name, act_words):
+    """From memory and from the buffer; boxes that do not divide the tensor."""
+    config = CONFIGS[name].replace(act_words=act_words)
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        graph = normalised(
+            rng, (2, 11, 9, 5), channels=config.lanes * int(rng.integers(3, 8)), swapped=bool(seed), before=3 * seed
+        )
+        program = check_functional(graph, config, inputs_of(graph, rng), keep_all=False, orders=2)
+        assert layers(program)["product"] == layers(program)["sums"] == "with squares"
+        check_functional(graph, config, inputs_of(graph, rng), keep_all=True)
+
+
+def test_normalisation_apart():
+    """Squares that others want, too."""
+    rng = np.random.default_rng(2)
+    graph = normalised(rng, (1, 9, 9, 5), channels=24, swapped=False, before=2)
+    graph = graph_of((1, 9, 9, 5), graph.nodes, ["y", "q"])
+    program = check_functional(graph, BASE, inputs_of(graph, rng), keep_all=False)
+    assert layers(program)["product"] == "vector unit"
