@@ -82,7 +82,7 @@ class BeatAccess(wiring.Component):
             is_first.eq(self.at == start),
             self.inside.eq((started | is_first) & ~self.ended),
             self.beat_full.eq(
-                self.is_info | (self.at[:lite].all() & (self.is_register | self.at[lite:beat].all()))
+                self.is_info | (self.at[:lite].all() & (self.is_register | (self.at[lite:beat].all() if beat > lite else 1)))
             ),
         ]
         with m.If(self.step):

@@ -255,7 +255,7 @@ class SdramScheduler(wiring.Component):
             self.access.read.eq(go["access"] & ~self._write),
             self.access.write.eq(go["access"] & self._write),
             self.access.head.eq(~place[:part].any()),
-            self.access.tail.eq(place[:part].all()),
+            self.access.tail.eq(place[:part].all() if part else 1),  # in RTLIL no bits are not all ones
             self.access.id.eq(number),
             self.access.last.eq(last & final),
             self.access.dead.eq(self._dead),
