@@ -176,7 +176,7 @@ def tiles_along_x(rng):
         loaded = words(instructions(program, "LOAD", space=Space.ACT))
         return wide < words_of(program, "x") // 8 and loaded > words_of(program, "x")
 
-    return convolution_corner(rng, (1, 8, 230, 21), proof, filters=5, kernel=(3, 3), stride=(2, 1))
+    return convolution_corner(rng, (1, 16, 230, 21), proof, filters=5, kernel=(3, 3), stride=(2, 1))
 
 
 @corner
