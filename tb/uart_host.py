@@ -35,7 +35,7 @@ class UartLine:
 
     async def receive(self, seconds):
         """What has come, or comes within the time: all of it until there is a gap, since each return changes the thread."""
-        await self.sink.wait(round(seconds * 1e9), "ns")
+        await self.sink.wait(max(1, round(seconds * 1e9)), "ns")  # 0 would be for ever
         data = self.sink.read_nowait()
         while data:
             await self.sink.wait(GAP_NS, "ns")
