@@ -17,7 +17,7 @@ from rowcast.techmap import techmap
 
 from .tools import ToolError, cache_dir
 
-__all__ = ["FAMILIES", "Netlist", "synthesise"]
+__all__ = ["FAMILIES", "Netlist", "RUN_YOSYS", "synthesise"]
 
 # Commands of Yosys before synthesis, and synthesis itself.
 FAMILIES = {
@@ -25,7 +25,7 @@ FAMILIES = {
     # No iCE40 has distributed RAM: whoever asks for it gets a block RAM there.
     "ice40": (("setattr -unset ram_style */m:*",), "synth_ice40 -dsp"),
 }
-_RUN_YOSYS = """
+RUN_YOSYS = """
 import sys
 from pyosys import libyosys
 design = libyosys.Design()
@@ -118,7 +118,7 @@ def synthesise(text, *, family="ecp5", top="rowcast", flat=True, output_register
 def _run(commands, progress):
     """Yosys in a process of its own: an error in it ends the process."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _RUN_YOSYS, *commands], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        [sys.executable, "-c", RUN_YOSYS, *commands], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, errors="replace",
     )  # fmt: skip
     said = []

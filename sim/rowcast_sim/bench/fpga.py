@@ -7,7 +7,7 @@ import numpy as np
 from rowcast.boards import BOARDS
 from rowcast.boards.board import Board
 from rowcast_models.compiler.mapping import Memory
-from rowcast_models.compiler.network import compile_graph
+from rowcast_models.compiler.network import CompileError, compile_graph
 from rowcast_models.golden.evaluate import evaluate
 from rowcast_models.load import load_model
 from rowcast_models.zoo import digits, lenet5, to_int8
@@ -52,7 +52,10 @@ def measure_network(name, board, config):
     if name == LENET5:
         return _measure_lenet5(config, timing, memory, board.memory_bytes)
     network = load_model(FOLDER / f"{name}.tflite")
-    programs = compile_network(network, config, memory=memory)
+    try:
+        programs = compile_network(network, config, memory=memory)
+    except CompileError:
+        return Speed(0, 0, True)  # `micro` has no vector unit
     size = max(program.size for program in programs)
     if size > board.memory_bytes:
         return Speed(0, size, True)
@@ -133,7 +136,7 @@ def network_table(found):
     table = Table(
         "Images a second", ("board", *(NAMES[name] for name in names)),
         note="Cycles of an image on the compiled RTL of the board's configuration, with a memory as fast as the board's, at the best Fmax; in brackets the cycles. "
-        "Every tensor that the program stores equals the golden's. -: the program is larger than the memory.",
+        "Every tensor that the program stores equals the golden's. -: the program is larger than the memory, or the configuration lacks an operator.",
     )  # fmt: skip
     for each in found:
         cells = []
@@ -142,7 +145,7 @@ def network_table(found):
             if speed is None or each.made is None:
                 cells.append("")
             elif not speed.cycles:
-                cells.append(f"- ({speed.size:,} bytes)")
+                cells.append(f"- ({speed.size:,} bytes)" if speed.size else "- (not supported)")
             else:
                 goal, rate = FPGA.get(each.board.name, {}).get(name), each.made.best.mhz * 1e6 / speed.cycles
                 cells.append(verdict(f"{rate:,.0f} ({speed.cycles:,})", speed.equal and (goal is None or goal.met(rate))))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
+from ..synthesis import RUN_YOSYS
 from ..tools import ToolError
 
 __all__ = ["TOOLS", "Tool", "find_tool", "run_tool"]
@@ -23,13 +24,6 @@ TOOLS = {
     ),
     "gowin_pack": ("apycula.gowin_pack", "apycula", "main"),
 }  # fmt: skip
-_YOSYS = """
-import sys
-from pyosys import libyosys
-design = libyosys.Design()
-for command in sys.argv[1:]:
-    libyosys.run_pass(command, design)
-"""
 _TAIL = 15  # lines of a tool's output that stand in an error
 # The commands that nextpnr's port to WebAssembly knows differ from the native ones in nothing but their speed.
 NATIVE, PYPI = "native", "PyPI"
@@ -58,7 +52,7 @@ def find_tool(name):
     """
     if name == "yosys":
         if util.find_spec("pyosys") is not None:
-            return Tool("yosys", (sys.executable, "-c", _YOSYS), metadata.version("pyosys"), PYPI)
+            return Tool("yosys", (sys.executable, "-c", RUN_YOSYS), metadata.version("pyosys"), PYPI)
         path = shutil.which("yosys")
         if path is None:
             raise ToolError("synthesis needs Yosys, which is missing: pip install pyosys")
