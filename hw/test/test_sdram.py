@@ -77,14 +77,14 @@ def test_reset():
 def test_latency():
     """Cycles from a read's address to its first beat, alone: in a closed row, an open one, instead of another one."""
     bench = Jobs([("r", 0, 1), ("r", 64, 1), ("r", 1 << 13, 4)], alone=True, begin=300).run()
-    assert [beat - asked for asked, beat in zip(bench.asked, bench.beats[:3], strict=True)] == [21, 19, 24]
+    assert [beat - asked for asked, beat in zip(bench.asked, bench.beats[:3], strict=True)] == [24, 22, 27]
 
 
 # pattern, bursts, beats of a burst: words, cycles on the data pins from the first word to the last, refreshes included.
 FIGURES = {
     "read": (bursts("r", 56), 7168, 7227),
     "write": (bursts("w", 56), 7168, 7228),
-    "three reads, a write": (bursts("rrrw", 56), 7168, 7294),
+    "three reads, a write": (bursts("rrrw", 56), 7168, 7287),
     "short reads": (bursts("r", 100, beats=4), 1600, 1600),
     "single writes": (bursts("w", 200, beats=1), 800, 800),
     "a row a read": ([("r", 4096 * i + 1024 * (i % 4), 8) for i in range(30)], 960, 960),

@@ -7,7 +7,7 @@ resources, GW1N-9C with speed C6/I5).
 from dataclasses import dataclass
 
 from amaranth import ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, Signal
-from amaranth.lib.cdc import ResetSynchronizer
+from amaranth.lib.cdc import FFSynchronizer, ResetSynchronizer
 
 __all__ = ["BoardClock", "ClockError", "PllSetting", "pll_setting"]
 
@@ -100,10 +100,13 @@ def pll_setting(family, input_hz, hz):
 
 
 class BoardClock(Elaboratable):
-    """Domain `sync` from the board's oscillator: PLL, and a reset that ends in step with the clock.
+    """Domain `sync` from the board's oscillator: PLL, and a start that waits for it.
 
-    The reset lasts until the PLL has locked and then for 2^`reset_bits` cycles of the oscillator more: block RAM of the iCE40 cannot be
-    read in the first microseconds after configuration.
+    It waits until the PLL has locked and then for 2^`reset_bits` cycles of the oscillator more: block RAM of the iCE40 cannot be
+    read in the first microseconds after configuration.  Until then the domain is in reset, which ends in step with the clock.
+
+    With the ECP5's PLL the clock itself is held instead (a DCCA, without runt pulses), and the domain has no reset: flip-flops have the values
+    of the bitstream until the first edge.  A reset of 40,000 flip-flops has no global net there, and was one of the slowest.
 
     Parameters
     ----------
@@ -125,7 +128,8 @@ class BoardClock(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        m.domains.sync = ClockDomain()
+        held = self.family == "ecp5" and self.setting is not None
+        m.domains.sync = ClockDomain(reset_less=held)
         slow = m.domains.slow = ClockDomain(reset_less=True)
         output = Signal()
         if self.setting is None:
@@ -133,7 +137,6 @@ class BoardClock(Elaboratable):
         else:
             m.submodules.pll = {"ecp5": self._ecp5, "ice40": self._ice40, "gowin": self._gowin}[self.family](output)
             m.d.comb += slow.clk.eq(output if self.family == "ice40" else self.pin)
-        m.d.comb += ClockSignal("sync").eq(output)
         passed = Signal(self.reset_bits + 1)
         stable = Signal(2)
         m.d.slow += stable.eq(self.locked << 1 | stable >> 1)
@@ -141,10 +144,22 @@ class BoardClock(Elaboratable):
             m.d.slow += passed.eq(0)
         with m.Elif(~passed[-1]):
             m.d.slow += passed.eq(passed + 1)
-        m.submodules.reset = ResetSynchronizer(~passed[-1], domain="sync")
+        if held:
+            self._hold(m, output, passed[-1])
+        else:
+            m.d.comb += ClockSignal("sync").eq(output)
+            m.submodules.reset = ResetSynchronizer(~passed[-1], domain="sync")
         if platform is not None and self.setting is not None:
             platform.add_clock_constraint(output, self.setting.hz)
         return m
+
+    def _hold(self, m, output, go):
+        """The PLL's clock passes once `go` is high."""
+        free = m.domains.free = ClockDomain(reset_less=True)
+        enable = Signal()
+        m.d.comb += free.clk.eq(output)
+        m.submodules.go = FFSynchronizer(go, enable, o_domain="free")
+        m.submodules.gate = Instance("DCCA", i_CLKI=output, i_CE=enable, o_CLKO=ClockSignal("sync"))
 
     def _ecp5(self, output):
         setting = self.setting

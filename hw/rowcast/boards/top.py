@@ -45,7 +45,7 @@ class BoardTop(Elaboratable):
         signals = {name: Signal(width, name=name) for name, (_, width) in self.ports.items()}
         directions = {In: "i", "i": "i"}
         m.submodules.system = Instance(
-            MODULE, i_clk=ClockSignal(), i_rst=ResetSignal(),
+            MODULE, i_clk=ClockSignal(), i_rst=ResetSignal(allow_reset_less=True),
             **{f"{directions.get(flow, 'o')}_{name}": signals[name] for name, (flow, _) in self.ports.items()},
         )  # fmt: skip
         self._uart(m, platform, signals)

@@ -68,10 +68,10 @@ class MemoryArbiter(wiring.Component):
         """Side's address waits until the data of main's are sent, and main's addresses until side's data are."""
         main, side, bus = self.main.w, self.side.w, self.bus.w
         main_owes, side_owes = Signal(range(WRITES + 1)), Signal()  # bursts whose last beat was not sent yet
-        owes = Signal()
+        owes, next_main_owes = Signal(), Signal(range(WRITES + 1))
         main_sent, side_sent = Signal(), Signal()
         m.d.comb += [
-            owes.eq(main_owes != 0),
+            next_main_owes.eq(main_owes + turns.main_taken - main_sent),
             bus.payload.eq(Mux(side_owes, side.payload, main.payload)),
             bus.valid.eq(Mux(side_owes, side.valid, main.valid & owes)),
             side.ready.eq(bus.ready & side_owes),
@@ -82,7 +82,8 @@ class MemoryArbiter(wiring.Component):
             turns.main_may.eq(~side_owes & ~turns.side_first),
         ]
         m.d.sync += [
-            main_owes.eq(main_owes + turns.main_taken - main_sent),
+            main_owes.eq(next_main_owes),
+            owes.eq(next_main_owes != 0),
             side_owes.eq(turns.side_taken | (side_owes & ~side_sent)),
         ]
 
@@ -123,15 +124,16 @@ class _Turns(wiring.Component):
         side_was_last, pending, free = Signal(), Signal(), Signal()
         under_way, ahead = Signal(bits_for(self.most)), Signal(bits_for(self.most))
         remaining = Signal.like(under_way)
+        room, next_under_way = Signal(init=1), Signal.like(under_way)
         m.d.comb += [
             free.eq(~bus.valid | bus.ready),
             self.side_first.eq(side.valid & ~pending & ~(side_was_last & main.valid)),
             side.ready.eq(free & self.side_first & self.side_may),
-            main.ready.eq(free & self.main_may & (under_way != self.most) & ~side.ready),
+            main.ready.eq(free & self.main_may & room & ~side.ready),
             self.side_taken.eq(side.valid & side.ready),
             self.main_taken.eq(main.valid & main.ready),
             remaining.eq(under_way - self.main_over),
-            self.side_next.eq(pending & (ahead == 0)),
+            next_under_way.eq(remaining + self.main_taken),
         ]
         with m.If(free):
             m.d.sync += [
@@ -140,12 +142,14 @@ class _Turns(wiring.Component):
             ]
         with m.If(self.main_taken | self.side_taken):
             m.d.sync += side_was_last.eq(self.side_taken)
-        m.d.sync += under_way.eq(remaining + self.main_taken)
+        m.d.sync += [under_way.eq(next_under_way), room.eq(next_under_way != self.most)]
         with m.If(self.side_taken):
-            m.d.sync += [pending.eq(1), ahead.eq(remaining)]
+            m.d.sync += [pending.eq(1), ahead.eq(remaining), self.side_next.eq(remaining == 0)]
         with m.Else():
             with m.If(self.main_over & (ahead != 0)):
                 m.d.sync += ahead.eq(ahead - 1)
+            with m.If(self.main_over & (ahead == 1)):
+                m.d.sync += self.side_next.eq(pending)
             with m.If(self.side_over):
-                m.d.sync += pending.eq(0)
+                m.d.sync += [pending.eq(0), self.side_next.eq(0)]
         return m

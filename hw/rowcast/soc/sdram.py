@@ -6,9 +6,11 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, Signature
 from amaranth.utils import exact_log2
 
+from ..skid import Skid
 from .bus import memory_signature
+from .bus_registers import BusRegisters
 from .sdram_chip import ULX3S, WORD_BYTES, AS4C32M16SB_7, IS42S16160G_7, SdramChip, W9825G6KH_6, sdram_timing
-from .sdram_chunks import Admission, ChunkSplitter, chunk_beats
+from .sdram_chunks import Admission, ChunkSplitter, chunk_beats, chunk_layout
 from .sdram_data import ReadData, WriteData, lead
 from .sdram_scheduler import ADDRESS_PINS, Command, SdramScheduler
 
@@ -40,7 +42,7 @@ class SdramController(wiring.Component):
 
     All outputs come from registers; `dq_i` goes into one.  Without registers at the pins the chip samples a cycle's
     outputs at the end of that cycle, and its first word of a READ is sampled CAS latency cycles later.  The bus sees a
-    read's first beat about 20 cycles after its address if the row is open.  A write is answered when its last word is
+    read's first beat about 22 cycles after its address if the row is open; no path leads through from bus to bus.  A write is answered when its last word is
     on its way: whoever reads after the answer gets what was written.  Reads and writes pass each other.
 
     Addresses beyond the chip are answered with SLVERR, in bursts of the right length, and change nothing.  A reset
@@ -80,7 +82,10 @@ class SdramController(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config, chip, bus = self.config, self.chip, self.bus
+        config, chip = self.config, self.chip
+        m.submodules.bus_registers = registers = BusRegisters(memory_signature(config))
+        wiring.connect(m, wiring.flipped(self.bus), registers.i)
+        bus = registers.o
         beats = _CHUNKS * chunk_beats(config)
         lag = 1 + lead(config)  # of the command pins, for data to be there with them
         m.submodules.scheduler = scheduler = SdramScheduler(config, chip, self.timing)
@@ -91,14 +96,16 @@ class SdramController(wiring.Component):
         m.submodules.write_splitter = writes = ChunkSplitter(config, chip)
         m.submodules.read_admission = read_admission = Admission(config, chip, beats=beats, free=beats)
         m.submodules.write_admission = write_admission = Admission(config, chip, beats=beats, free=0)
-        wiring.connect(m, wiring.flipped(bus).ar, reads.i)
-        for splitter, admission, chunks in (
-            (reads, read_admission, scheduler.i_read), (writes, write_admission, scheduler.i_write),
+        wiring.connect(m, bus.ar, reads.i)
+        for name, splitter, admission, chunks in (
+            ("read", reads, read_admission, scheduler.i_read), ("write", writes, write_admission, scheduler.i_write),
         ):  # fmt: skip
             wiring.connect(m, splitter.o, admission.i)
-            wiring.connect(m, admission.o, chunks)
-        wiring.connect(m, wiring.flipped(bus).w, write_data.i)
-        wiring.connect(m, read_data.o, wiring.flipped(bus).r)
+            m.submodules[f"{name}_admitted"] = admitted = Skid(chunk_layout(config, chip))
+            wiring.connect(m, admission.o, admitted.i)
+            wiring.connect(m, admitted.o, chunks)
+        wiring.connect(m, bus.w, write_data.i)
+        wiring.connect(m, read_data.o, bus.r)
         m.d.comb += [
             read_admission.give.eq(read_data.taken),
             write_admission.give.eq(write_data.arrived),
@@ -108,13 +115,13 @@ class SdramController(wiring.Component):
             read_data.dq.eq(self.pins.dq_i),
             self.ready.eq(scheduler.started),
         ]
-        self._answers(m, writes.i, scheduler.access)
+        self._answers(m, bus, writes.i, scheduler.access)
         self._pins(m, scheduler.command, write_data, lag)
         return m
 
-    def _answers(self, m, addresses, access):
+    def _answers(self, m, bus, addresses, access):
         """B, in the order of AW."""
-        aw, b = self.bus.aw, self.bus.b
+        aw, b = bus.aw, bus.b
         m.submodules.answers = answers = SyncFIFO(width=1, depth=_WRITES)
         owed, take, give = Signal(range(_WRITES + 1)), Signal(), Signal()
         m.d.comb += [
