@@ -77,7 +77,7 @@ def test_reset():
 def test_latency():
     """Cycles from a read's address to its first beat, alone: in a closed row, an open one, instead of another one."""
     bench = Jobs([("r", 0, 1), ("r", 64, 1), ("r", 1 << 13, 4)], alone=True, begin=300).run()
-    assert [beat - asked for asked, beat in zip(bench.asked, bench.beats[:3], strict=True)] == [24, 22, 27]
+    assert [beat - asked for asked, beat in zip(bench.asked, bench.beats[:3], strict=True)] == [25, 23, 28]
 
 
 # pattern, bursts, beats of a burst: words, cycles on the data pins from the first word to the last, refreshes included.
@@ -186,7 +186,7 @@ def test_fault_is_seen(rule):
 
 @pytest.mark.parametrize(
     ("timers", "least", "rule"),
-    [(("write_timer",), 4, "DQ"), (("bank0", "bank1"), 4, "tWR"), (("timer",), 6, "tRFC")],
+    [(("write_timer",), 4, "DQ"), (("bank0", "bank1"), 3, "tWR"), (("timer",), 6, "tRFC")],
 )
 def test_hasty_controller_is_seen(monkeypatch, timers, least, rule):
     monkeypatch.setattr(sdram_scheduler, "_Timer", Hasty)

@@ -32,14 +32,14 @@ class BeatAccess(wiring.Component):
     load : strobe; `at` is the request's first byte.
     load_beat : strobe; `at` is the first byte of its beat.
     forget : strobe; `failed` falls.
-    step : strobe; the next byte.  `byte` enters `data` at its upper end, the lowest byte of `data` leaves.
+    step : strobe; the next byte.  `byte` enters `data` at its upper end, the lowest byte of `data` leaves, a cycle later.
     advance : strobe; `at` moves on, which it does not with the `step` of a beat's last byte.
-    read, write : strobes; begin an access to the beat of `at`.
+    read, write : strobes; begin an access to the beat of `at`, a read at once, a write when what was stepped is in `data`.
     at, next_at : the byte's address in the block, and that plus 1.
     inside : the byte at `at` belongs to the request.
     beat_full : it is the last of its beat.
     ended : the last byte of the request was passed.
-    data : the beat, from the byte at `at` on.
+    data : the beat, from the byte at `at` on, unless `moving`: then the last `step` is not done yet.
     done : strobe; the access is over.
     failed : since `forget`, one was answered with an error.
     lite, memory : the buses.
@@ -56,7 +56,7 @@ class BeatAccess(wiring.Component):
                 "byte": In(8),
                 "at": Out(range(payload)),
                 "next_at": Out(range(payload + 1)),
-                **dict.fromkeys(("inside", "beat_full", "ended", "done", "failed"), Out(1)),
+                **dict.fromkeys(("inside", "beat_full", "ended", "done", "failed", "moving"), Out(1)),
                 "data": Out(8 * config.dram_bytes),
                 "lite": Out(lite_signature(ADDRESS_BITS)),
                 "memory": Out(memory_signature(config)),
@@ -67,8 +67,10 @@ class BeatAccess(wiring.Component):
         m = Module()
         strobe = Signal(self.config.dram_bytes)
         self._walk(m)
-        with m.If(self.step):
-            m.d.sync += [self.data.eq(Cat(self.data[8:], self.byte)), strobe.eq(Cat(strobe[1:], self.inside))]
+        byte, inside = Signal(8, reset_less=True), Signal(reset_less=True)
+        m.d.sync += [self.moving.eq(self.step), byte.eq(self.byte), inside.eq(self.inside)]
+        with m.If(self.moving):
+            m.d.sync += [self.data.eq(Cat(self.data[8:], byte)), strobe.eq(Cat(strobe[1:], inside))]
         self._bus(m, strobe)
         return m
 
@@ -150,7 +152,9 @@ class BeatAccess(wiring.Component):
                 m.d.sync += self.data.eq(self.memory.r.payload.data)
         with m.If(self.read):
             m.d.sync += [read_address.eq(~self.is_info), reading.eq(~self.is_info)]
-        with m.If(self.write):
+        write = Signal()  # when the last byte of the beat is in its place
+        m.d.sync += write.eq(self.write)
+        with m.If(write):
             m.d.sync += [write_address.eq(1), write_data.eq(1), writing.eq(1)]
         with m.If(self.forget):
             m.d.sync += self.failed.eq(0)

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
+from ..skid import Skid
 from .bus import memory_signature
 
 __all__ = ["MemoryArbiter"]
@@ -18,7 +19,7 @@ class MemoryArbiter(wiring.Component):
 
     When both ask, the one that went last lets the other go first: neither waits for more than one burst of the other.
     A burst of `side` costs `main` its beats, and a write also the time in which the data of main's earlier addresses
-    are sent.  Addresses take a cycle, one a cycle; the other channels are combinational.  Each manager gets its answers
+    are sent.  Addresses take a cycle, one a cycle, through a `Skid`; the other channels are combinational.  Each manager gets its answers
     in its own order; an `ar.id` passes through and tells nothing here.  `side` must take its beats and its answer at
     once, or `main` waits too.
 
@@ -107,7 +108,7 @@ class _Turns(wiring.Component):
     """
 
     def __init__(self, *, address, most):
-        self.most = most
+        self.most, self.address = most, address
         signature = address.signature
         strobes = ("main_may", "side_may", "main_over", "side_over")
         super().__init__(
@@ -121,25 +122,23 @@ class _Turns(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         main, side, bus = self.main, self.side, self.bus
-        side_was_last, pending, free = Signal(), Signal(), Signal()
+        m.submodules.chosen = chosen = Skid(self.address.payload.shape())
+        side_was_last, pending = Signal(), Signal()
         under_way, ahead = Signal(bits_for(self.most)), Signal(bits_for(self.most))
         remaining = Signal.like(under_way)
         room, next_under_way = Signal(init=1), Signal.like(under_way)
         m.d.comb += [
-            free.eq(~bus.valid | bus.ready),
             self.side_first.eq(side.valid & ~pending & ~(side_was_last & main.valid)),
-            side.ready.eq(free & self.side_first & self.side_may),
-            main.ready.eq(free & self.main_may & room & ~side.ready),
+            side.ready.eq(chosen.i.ready & self.side_first & self.side_may),
+            main.ready.eq(chosen.i.ready & self.main_may & room & ~side.ready),
             self.side_taken.eq(side.valid & side.ready),
             self.main_taken.eq(main.valid & main.ready),
             remaining.eq(under_way - self.main_over),
             next_under_way.eq(remaining + self.main_taken),
+            chosen.i.valid.eq(self.main_taken | self.side_taken),
+            chosen.i.payload.eq(Mux(side.ready, side.payload, main.payload)),
         ]
-        with m.If(free):
-            m.d.sync += [
-                bus.valid.eq(self.main_taken | self.side_taken),
-                bus.payload.eq(Mux(side.ready, side.payload, main.payload)),
-            ]
+        wiring.connect(m, chosen.o, wiring.flipped(bus))
         with m.If(self.main_taken | self.side_taken):
             m.d.sync += side_was_last.eq(self.side_taken)
         m.d.sync += [under_way.eq(next_under_way), room.eq(next_under_way != self.most)]

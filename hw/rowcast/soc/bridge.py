@@ -118,8 +118,8 @@ class HostBridge(wiring.Component):
     def _timer(self, m):
         """The tick, and whether it is the second one without a byte between."""
         timer, quiet, expired = Signal(range(self.timeout)), Signal(), Signal()
-        m.d.comb += [self.tick.eq(timer == 0), expired.eq(self.tick & quiet)]
-        m.d.sync += timer.eq(Mux(self.tick, self.timeout - 1, timer - 1))
+        m.d.comb += expired.eq(self.tick & quiet)
+        m.d.sync += [self.tick.eq(timer == 0), timer.eq(Mux(timer == 0, self.timeout - 1, timer - 1))]
         with m.If(self.tick):
             m.d.sync += quiet.eq(1)
         with m.If(self.i.valid & self.i.ready):
@@ -234,7 +234,7 @@ class HostBridge(wiring.Component):
         with m.State("DRAIN"):
             info = Array(Const(byte, 8) for byte in self.info.encode())
             m.d.comb += frame.byte.eq(Mux(request.is_info, info[access.at[:4]], access.data[:8]))
-            with m.If(frame.idle):
+            with m.If(frame.idle & ~access.moving):
                 m.d.comb += [frame.send.eq(access.inside), access.step.eq(1), access.advance.eq(1)]
                 with m.If(access.beat_full):
                     m.next = "NEXT"

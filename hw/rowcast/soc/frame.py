@@ -18,7 +18,7 @@ CRC_BITS = 32
 class FrameBytes(wiring.Component):
     """Passes a byte a bit a cycle through the checksum, and then out if it is to be sent.
 
-    Commands count only while `idle`, one at a time; a byte takes 8 cycles, and one that is sent until it is taken.
+    Commands count only while `idle`, one at a time; a byte takes 10 cycles, and one that is sent until it is taken.
 
     Members
     -------
@@ -27,7 +27,7 @@ class FrameBytes(wiring.Component):
     send : strobe; a byte to send.
     send_checksum : with `send`: instead of `byte` the next byte of the checksum.
     clear : the checksum begins anew; with a byte: it is the first.
-    idle : the next command may come.
+    idle : the next command may come; from a register.
     good : the bytes so far ended with their own checksum.
     o : bytes to the host.
     """
@@ -53,8 +53,8 @@ class FrameBytes(wiring.Component):
         steps = Signal(8)  # a 1 for each bit to come
         sends, plain = Signal(), Signal()
         feedback = Signal()
+        m.d.sync += self.idle.eq(~steps[0] & ~self.o.valid & ~self.take & ~self.send)
         m.d.comb += [
-            self.idle.eq(~steps[0] & ~self.o.valid),
             self.good.eq(crc == protocol.RESIDUE),
             self.o.payload.eq(byte),
             feedback.eq((crc[0] ^ byte[0]) & ~plain),

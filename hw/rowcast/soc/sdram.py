@@ -42,7 +42,7 @@ class SdramController(wiring.Component):
 
     All outputs come from registers; `dq_i` goes into one.  Without registers at the pins the chip samples a cycle's
     outputs at the end of that cycle, and its first word of a READ is sampled CAS latency cycles later.  The bus sees a
-    read's first beat about 22 cycles after its address if the row is open; no path leads through from bus to bus.  A write is answered when its last word is
+    read's first beat about 23 cycles after its address if the row is open; no path leads through from bus to bus.  A write is answered when its last word is
     on its way: whoever reads after the answer gets what was written.  Reads and writes pass each other.
 
     Addresses beyond the chip are answered with SLVERR, in bursts of the right length, and change nothing.  A reset

@@ -126,61 +126,75 @@ class SdramScheduler(wiring.Component):
         timing, words, banks = self.timing, self.words, self.chip.banks
         names = ("access", "activate", "precharge", "close_all", "refresh", "mode")
         go = self._go = {name: Signal(name=f"go_{name}") for name in names}
-        self._hold = Signal()  # no further chunk
+        self._run = Signal()  # further chunks may come
         # the present chunk
         self._present, self._dead = Signal(), Signal(reset_less=True)
         self._write, self._number = Signal(reset_less=True), Signal(exact_log2(banks), reset_less=True)
         self._bank_timers = [
             _Timer(m, f"bank{bank}", max(timing.ras, words - 1 + timing.wr, words)) for bank in range(banks)
         ]
+        self._recent, self._activated = Signal(), Signal()  # a cycle ago: there was a present chunk, a row was opened
+        m.d.sync += [self._recent.eq(self._present), self._activated.eq(go["activate"])]
         self._next(m)
         self._accesses(m)
         self._maintain(m)
-        touched = [go["access"] & (self._number == bank) & ~self._dead for bank in range(banks)]
-        for bank, timer in enumerate(self._bank_timers):  # until this bank may be closed
-            timer.begin(go["activate"] & (self._waiting.bank == bank), timing.ras)
-            timer.begin(touched[bank] & self._write, words - 1 + timing.wr)
-            timer.begin(touched[bank] & ~self._write, words)
-            timer.finish()
+        self._banks(m)
         self._commands(m)
         return m
 
+    def _banks(self, m):
+        """Until each bank may be closed, counted from the cycle after the command: nobody asks before."""
+        timing, words = self.timing, self.words
+        touched, write, number = Signal(), Signal(reset_less=True), Signal.like(self._number, reset_less=True)
+        m.d.sync += [touched.eq(self._go["access"] & ~self._dead), write.eq(self._write), number.eq(self._number)]
+        for bank, timer in enumerate(self._bank_timers):
+            here = touched & (number == bank)
+            timer.begin(self._activated & (self._waiting.bank == bank), timing.ras - 1)
+            timer.begin(here & write, words - 2 + timing.wr)
+            timer.begin(here & ~write, words - 1)
+            timer.finish()
+
     def _choose(self, m):
-        """Which side gives the next chunk: the same as before, until it has had its turn."""
+        """Which side gives the next chunk: the same as before, until it has had its turn.
+
+        Chunks are taken three cycles apart at least, so there is time for registers: who is there (`offered`, and of whom, `side`), and
+        what was taken (of `waiting`, a cycle later).
+        """
         write, taken = Signal(), Signal(range(2 * TURN_WORDS // self.words))  # accesses of this turn
-        over, side = Signal(), Signal()
-        m.d.comb += [
+        over, side, offered, took = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += [
+            took.eq(self._take),
             over.eq(taken[exact_log2(TURN_WORDS // self.words) :].any()),
             side.eq(self.i_write.valid & (~self.i_read.valid | (write ^ over))),
+            offered.eq(self.i_read.valid | self.i_write.valid),
         ]
         chunk = Signal(self.i_read.payload.shape())
         m.d.comb += chunk.eq(Mux(side, self.i_write.payload, self.i_read.payload))
-        with m.If(self._take):
-            m.d.sync += write.eq(side)
-            with m.If(side != write):
-                m.d.sync += taken.eq(chunk.more + 1)
+        with m.If(took):
+            m.d.sync += write.eq(self._waiting_write)
+            with m.If(self._waiting_write != write):
+                m.d.sync += taken.eq(self._waiting.more + 1)
             with m.Elif(~over):
-                m.d.sync += taken.eq(taken + chunk.more + 1)
-        return side, chunk
+                m.d.sync += taken.eq(taken + self._waiting.more + 1)
+        return side, chunk, offered
 
     def _next(self, m):
         """The chunk behind the present one, and the rows."""
         timing, banks, go = self.timing, self.chip.banks, self._go
         self._take, self._move = Signal(), Signal()
-        side, chunk = self._choose(m)
-        any_valid = self.i_read.valid | self.i_write.valid
-        state = self._state = Signal(_Next)
-        waiting = self._waiting = Signal(chunk.shape(), reset_less=True)
+        waiting = self._waiting = Signal(self.i_read.payload.shape(), reset_less=True)
         waiting_write = self._waiting_write = Signal(reset_less=True)
+        side, chunk, offered = self._choose(m)
+        state = self._state = Signal(_Next)
         rows = Array(Signal.like(waiting.row, name=f"row{bank}", reset_less=True) for bank in range(banks))
         opened = Signal(banks)
         match, is_open, same = (Signal(name=name, reset_less=True) for name in ("match", "is_open", "same"))
         timer = _Timer(m, "row_timer", max(timing.rp, timing.rcd, timing.rrd))
         busy = Signal()  # the row of `waiting` may not be closed yet
         m.d.comb += [
-            busy.eq(Array(bank.busy for bank in self._bank_timers)[waiting.bank] | (self._present & same)),
+            busy.eq(Array(bank.busy for bank in self._bank_timers)[waiting.bank] | ((self._present | self._recent) & same)),
             self._move.eq((state == _Next.READY) & ~timer.busy & ~self._present),
-            self._take.eq(any_valid & ~self._hold & ((state == _Next.EMPTY) | self._move)),
+            self._take.eq(offered & self._run & ((state == _Next.EMPTY) | self._move)),
             self.i_read.ready.eq(self._take & ~side),
             self.i_write.ready.eq(self._take & side),
             go["precharge"].eq((state == _Next.CLOSE) & ~busy & ~go["access"]),
@@ -210,13 +224,15 @@ class SdramScheduler(wiring.Component):
                     m.d.sync += state.eq(_Next.OPEN)
             with m.Case(_Next.OPEN):
                 with m.If(go["activate"]):
-                    m.d.sync += [state.eq(_Next.READY), rows[waiting.bank].eq(waiting.row)]
+                    m.d.sync += state.eq(_Next.READY)
+        with m.If(self._activated):
+            m.d.sync += rows[waiting.bank].eq(waiting.row)
         with m.If(self._take):
             m.d.sync += [state.eq(_Next.LOOK), waiting.eq(chunk), waiting_write.eq(side)]
         with m.Elif(self._move):
             m.d.sync += state.eq(_Next.EMPTY)
         for bank in range(banks):
-            with m.If(go["activate"] & (waiting.bank == bank)):
+            with m.If(self._activated & (waiting.bank == bank)):
                 m.d.sync += opened[bank].eq(1)
             with m.If(go["close_all"]):
                 m.d.sync += opened[bank].eq(0)
@@ -275,7 +291,7 @@ class SdramScheduler(wiring.Component):
         timer = _Timer(m, "timer", max(timing.rp, timing.rfc, timing.mrd))
         empty = Signal()
         m.d.comb += [
-            empty.eq((self._state == _Next.EMPTY) & ~self._present),
+            empty.eq((self._state == _Next.EMPTY) & ~self._present & ~self._recent),
             idle.eq(quiet[-1]),
         ]
         with m.If(~empty | self.i_read.valid | self.i_write.valid):
@@ -289,7 +305,6 @@ class SdramScheduler(wiring.Component):
         m.d.sync += wanted.eq((owed >= urgent) | (idle & owed.any()))
         with m.FSM():
             with m.State("POWERUP"):
-                m.d.comb += self._hold.eq(1)
                 m.d.sync += [
                     waited.eq(waited + 1),
                     power.eq((waited == timing.powerup) | (powered & (waited == _SETTLE))),
@@ -298,20 +313,21 @@ class SdramScheduler(wiring.Component):
                     m.next = "CLOSE"
             with m.State("RUN"):
                 with m.If(wanted):
+                    m.d.sync += self._run.eq(0)
                     m.next = "CLOSE"
             with m.State("CLOSE"):
-                m.d.comb += self._hold.eq(1)
                 with m.If(empty & ~Cat(bank.busy for bank in self._bank_timers).any()):
                     m.d.comb += go["close_all"].eq(1)
                     m.next = "REFRESH"
             with m.State("REFRESH"):
-                m.d.comb += [self._hold.eq(1), go["refresh"].eq(~timer.busy & owed.any())]
+                m.d.comb += go["refresh"].eq(~timer.busy & owed.any())
                 with m.If(~timer.busy & ~owed.any()):
+                    m.d.sync += self._run.eq(self.started)
                     m.next = "RUN"
                     with m.If(~self.started):
                         m.next = "MODE"
             with m.State("MODE"):
-                m.d.comb += [self._hold.eq(1), go["mode"].eq(1)]
+                m.d.comb += go["mode"].eq(1)
                 m.d.sync += [self.started.eq(1), powered.eq(1)]
                 m.next = "REFRESH"
         with m.If(power):
