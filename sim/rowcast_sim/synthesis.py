@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from rowcast.output_registers import fold_output_registers
+from rowcast.cell_registers import VERSION, fold_registers
 from rowcast.techmap import techmap
 
 from .tools import ToolError, cache_dir
@@ -68,7 +68,7 @@ def synthesise(text, *, family="ecp5", top="rowcast", flat=True, output_register
     ----------
     family : of `FAMILIES`.
     flat : one module, optimised across all blocks; else each module for itself.
-    output_registers : ECP5: flip-flops behind block RAMs become their output registers, as in a bitstream.
+    output_registers : ECP5: flip-flops around block RAMs and multipliers become their registers, as in a bitstream.
     options : more for the family's `synth_` command.
     progress : called with the name of each step of Yosys.
 
@@ -88,7 +88,7 @@ def synthesise(text, *, family="ecp5", top="rowcast", flat=True, output_register
     before, command = FAMILIES[family]
     command = " ".join(filter(None, (command, f"-top {top}", "" if flat else "-noflatten", options)))
     maps, map_text = techmap(family)
-    digest = hashlib.sha256(repr((text, before, command, version, map_text, output_registers)).encode()).hexdigest()[:24]
+    digest = hashlib.sha256(repr((text, before, command, version, map_text, output_registers and VERSION)).encode()).hexdigest()[:24]
     folder = cache_dir() / "synthesis" / digest
     if not folder.exists():
         folder.parent.mkdir(exist_ok=True)
@@ -100,7 +100,7 @@ def synthesise(text, *, family="ecp5", top="rowcast", flat=True, output_register
             _run([read, *before, *maps, f"{command} -json {made[0]}", write], progress)
             if output_registers:
                 modules = json.loads(made[0].read_text())
-                fold_output_registers(modules)
+                fold_registers(modules)
                 made[0].write_text(json.dumps(modules))
                 _run([f"read_json {made[0]}", "delete t:$scopeinfo", write], progress)
             stage.mkdir()

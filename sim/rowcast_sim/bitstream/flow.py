@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rowcast.boards.clocks import pll_setting
-from rowcast.output_registers import fold_output_registers
+from rowcast.cell_registers import VERSION, fold_registers
 
 from .toolchain import find_tool, run_tool
 
@@ -131,7 +131,7 @@ class Flow:
                 path = self.folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
-        versions = " ".join(self.tools)
+        versions = " ".join((*self.tools, f"registers {VERSION}"))
         self.digest = hashlib.sha256(plan.digest() + versions.encode()).hexdigest()[:16]
 
     def synthesise(self):
@@ -149,8 +149,8 @@ class Flow:
         run_tool(self.yosys, [f"script {NAME}.ys"], folder=self.folder, log=self.folder / "synthesis.log", on_line=on_line)
         if self.family == "ecp5":
             modules = json.loads(netlist.read_text())
-            rams, flops = fold_output_registers(modules)
-            self.say("synthesis", f"{flops} flip-flops became output registers of {rams} block RAMs")
+            rams, multipliers, flops = fold_registers(modules)
+            self.say("synthesis", f"{flops} flip-flops became registers of {rams} block RAMs and {multipliers} multipliers")
             netlist.write_text(json.dumps(modules))
         key.write_text(self.digest)
 

@@ -1,15 +1,15 @@
-"""Flip-flops behind block RAMs become the block RAMs' own: what is taken, what is not, in netlists that Yosys made."""
+"""Flip-flops around block RAMs and multipliers become their own: what is taken, what is not, in netlists that Yosys made."""
 
 import copy
 import json
 
 import pytest
-from amaranth import Module, Signal
+from amaranth import Module, Signal, signed
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from rowcast.memory import Ram
-from rowcast.output_registers import fold_output_registers
+from rowcast.cell_registers import fold_multiplier_registers, fold_output_registers
 
 
 class Behind(wiring.Component):
@@ -108,3 +108,77 @@ def test_other_flip_flops(usual, change):
 def test_many(tmp_path):
     """36 bits of each of two block RAMs, side by side."""
     assert fold_output_registers(netlist(tmp_path, Behind(bits=72))) == (2, 72)
+
+
+class Product(wiring.Component):
+    """Two multipliers with registers on both sides; the second shares the first one's `b`.
+
+    Parameters
+    ----------
+    also : the name of a register whose value goes elsewhere too.
+    enable : of the products' registers.
+    """
+
+    def __init__(self, *, also=None, enable=False):
+        self.also, self.enable = also, enable
+        ports = {"a": In(signed(8)), "c": In(8), "b": In(signed(8)), "go": In(1)}
+        super().__init__({**ports, "p": Out(signed(16)), "q": Out(signed(16)), "early": Out(8), "late": Out(signed(17))})
+
+    def elaborate(self, platform):
+        m = Module()
+        a, b, c = Signal(signed(8), reset_less=True), Signal(signed(8), reset_less=True), Signal(8, reset_less=True)
+        p, q = Signal(signed(16), reset_less=True), Signal(signed(16), reset_less=True)
+        m.d.sync += [a.eq(self.a), b.eq(self.b), c.eq(self.c)]
+        with m.If(self.go if self.enable else 1):
+            m.d.sync += [p.eq(a * b), q.eq(c * b)]
+        m.d.comb += [self.p.eq(p), self.q.eq(q)]
+        if self.also == "a":
+            m.d.comb += self.early.eq(a)
+        if self.also == "p":
+            m.d.comb += self.late.eq(a * b + 1)
+        return m
+
+
+def test_multipliers(tmp_path):
+    """Both take all registers around them; an operand that both read goes into each of them."""
+    before = netlist(tmp_path, Product())
+    after = copy.deepcopy(before)
+    assert fold_multiplier_registers(after) == (2, 8 + 8 + 8 + 16 + 16)
+    assert not cells(after, "TRELLIS_FF") and fold_multiplier_registers(after) == (0, 0)
+    ports = {name: port["bits"] for name, port in after["modules"]["top"]["ports"].items()}
+    products = {}
+    for cell in cells(after, "MULT18X18D"):
+        parameters, pins = cell["parameters"], cell["connections"]
+        assert all(parameters[f"REG_{name}_CLK"] == "CLK0" for name in ("INPUTA", "INPUTB", "OUTPUT"))
+        assert (pins["CLK0"], pins["CE0"], pins["RST0"]) == (ports["clk"], ["1"], ["0"])
+        operands = {tuple(pins[f"{operand}{i}"][0] for i in range(8)) for operand in "AB"}
+        products[tuple(pins[f"P{i}"][0] for i in range(16))] = operands
+    assert products == {
+        tuple(ports["p"]): {tuple(ports["a"]), tuple(ports["b"])}, tuple(ports["q"]): {tuple(ports["c"]), tuple(ports["b"])},
+    }  # fmt: skip
+
+
+def test_shared_operand(tmp_path):
+    """What else reads an operand's register keeps it."""
+    content = netlist(tmp_path, Product(also="a"))
+    assert fold_multiplier_registers(content) == (2, 8 + 8 + 16 + 16)
+    ports = content["modules"]["top"]["ports"]
+    kept = {cell["connections"]["Q"][0] for cell in cells(content, "TRELLIS_FF")}
+    assert kept == set(ports["early"]["bits"])
+
+
+@pytest.mark.parametrize(("options", "folded"), [({"enable": True}, (0, 0)), ({"also": "p"}, (1, 8 + 16))])
+def test_multipliers_left_alone(tmp_path, options, folded):
+    """An enable; a product that is read before its register."""
+    content = netlist(tmp_path, Product(**options))
+    assert fold_multiplier_registers(content) == folded
+    assert len(cells(content, "MULT18X18D")) == 2
+
+
+def test_multiplier_flip_flop_with_reset(tmp_path):
+    """One bit with a reset: that multiplier's registers all stay."""
+    content = netlist(tmp_path, Product())
+    (bit,) = content["modules"]["top"]["ports"]["p"]["bits"][3:4]
+    (flop,) = [cell for cell in cells(content, "TRELLIS_FF") if cell["connections"]["Q"] == [bit]]
+    flop["connections"]["LSR"] = [2]
+    assert fold_multiplier_registers(content) == (1, 8 + 16)
