@@ -94,10 +94,10 @@ class LoadUnit(wiring.Component):
 
     def _issue(self, m, bursts, *, halt):
         """Bursts to the address channel, as long as fewer than `outstanding_reads` are under way."""
-        issue, ended = Signal(), Signal()
+        issue, ended, full = Signal(), Signal(), Signal()
         m.d.comb += [
             # no path from AXI's ready: a burst in two cycles is enough
-            bursts.ready.eq(~self.ar.valid & (self.outstanding != self.config.outstanding_reads) & ~halt),
+            bursts.ready.eq(~self.ar.valid & ~full & ~halt),
             issue.eq(bursts.valid & bursts.ready),
             ended.eq(self.r.valid & self.r.ready & self.r.payload.last),
             self.idle.eq(self.outstanding == 0),
@@ -112,8 +112,9 @@ class LoadUnit(wiring.Component):
             m.d.sync += self.ar.valid.eq(0)
         with m.If(issue & ~ended):
             m.d.sync += self.outstanding.eq(self.outstanding + 1)
+            m.d.sync += full.eq(self.outstanding == self.config.outstanding_reads - 1)
         with m.Elif(~issue & ended):
-            m.d.sync += self.outstanding.eq(self.outstanding - 1)
+            m.d.sync += [self.outstanding.eq(self.outstanding - 1), full.eq(0)]
 
     def _write(self, m, addresses, *, halt, take, written):
         """Beats to the memories, through two registers: `take` fills them, `written` says that there is one in them."""
