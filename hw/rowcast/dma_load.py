@@ -140,7 +140,7 @@ class LoadUnit(wiring.Component):
 
         layout = data.StructLayout(
             {
-                "space": 2, "address": 20, "payload": config.dram_bytes * 8, "mask": config.dram_words, "complete": 1,
+                "act": 1, "filter": 1, "param": 1, "address": 20, "payload": config.dram_bytes * 8, "mask": config.dram_words, "complete": 1,
                 "signal": isa.TOKEN_UNITS,
             }
         )  # fmt: skip
@@ -152,7 +152,9 @@ class LoadUnit(wiring.Component):
             words.o.ready.eq(gone),
             room.eq(words.i.ready),
             written.eq(words.o.valid),
-            arriving.space.eq(row.space),
+            arriving.act.eq(row.space == isa.Space.ACT),
+            arriving.filter.eq(row.space == isa.Space.FILTER),
+            arriving.param.eq(is_param),
             arriving.address.eq(row.buffer + distance),
             arriving.payload.eq(beat.data),
             arriving.mask.eq(beat_mask(config, row, first=step == 0, last=last)),
@@ -161,17 +163,17 @@ class LoadUnit(wiring.Component):
         ]
         if low:
             m.d.comb += arriving.payload[: config.word_bits].eq(beat.data.word_select(word, config.word_bits))
-        space, address, payload, mask = leaving.space, leaving.address, leaving.payload, leaving.mask
+        address, payload, mask = leaving.address, leaving.payload, leaving.mask
 
-        for number, port in ((isa.Space.ACT, self.act_write), (isa.Space.FILTER, self.filter_write)):
+        for here, port in ((leaving.act, self.act_write), (leaving.filter, self.filter_write)):
             m.d.comb += [
-                port.request.eq(written & (space == number)),
+                port.request.eq(written & here),
                 port.address.eq(Cat(Const(0, low), address[low:])),
                 port.data.eq(payload),
                 port.mask.eq(mask),
             ]
         m.d.comb += [
-            self.param.valid.eq(written & (space == isa.Space.PARAM)),
+            self.param.valid.eq(written & leaving.param),
             self.param.payload.address.eq(address),
             self.param.payload.data.eq(payload[: config.word_bits]),
             gone.eq(
