@@ -45,6 +45,7 @@ class PEArray(wiring.Component):
     ifmap_valid: Signal
     ifmap_flit: data.View
     control: data.View
+    o_soon: Signal
     o_valid: Signal
     o_psum: list
 
@@ -57,6 +58,7 @@ class PEArray(wiring.Component):
                 "ifmap_valid": In(1),
                 "ifmap_flit": In(flit_layout(config, config.ifmap_words)),
                 "control": In(pe_control_layout(config)),
+                "o_soon": Out(1),
                 "o_valid": Out(1),
                 "o_psum": Out(signed(32)).array(config.columns),
             }
@@ -110,16 +112,16 @@ class PEArray(wiring.Component):
                     pe.psum_in.eq(above[column]),
                 ]
                 above[column] = pe.psum_out
-            drained = self._valid(m, row, drain, drained)
-        m.d.comb += [self.o_valid.eq(drained), *(o.eq(psum) for o, psum in zip(self.o_psum, above, strict=True))]
+            drained, soon = self._valid(m, row, drain, drained)
+        m.d.comb += [self.o_valid.eq(drained), self.o_soon.eq(soon), *(o.eq(psum) for o, psum in zip(self.o_psum, above, strict=True))]
         return m
 
     def _valid(self, m, row, drain, above):
-        """One bit beside the chains: PE's own strobe register, masked psum, chain register."""
+        """One bit beside the chains: PE's own strobe register, masked psum, chain register; and it a cycle earlier."""
         stages = Signal(schedule.DRAIN_OUT - schedule.DRAIN_MASK + 1, name=f"drained{row}")
         m.d.sync += [
             stages[0].eq(drain),
             stages[1].eq(stages[0]),
             stages[2].eq(stages[1] | above),
         ]
-        return stages[2]
+        return stages[2], stages[1] | above

@@ -5,12 +5,10 @@ holds only what changes; `manager_ports` and `lite_ports` list the flat signals 
 two together and drives what is constant (full beats, incrementing bursts).
 """
 
-from amaranth import Module, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, Signature
 from amaranth.utils import ceil_log2
-
-from .skid import Skid
 
 __all__ = [
     "FETCH_ID", "ID_WIDTH", "LOAD_ID", "OKAY", "ReadArbiter", "address_layout", "join_manager", "lite_ports", "lite_signature",
@@ -158,7 +156,7 @@ def join_manager(config, pins, *, ar, r, aw, w, b, prefix="m_axi_"):
 class ReadArbiter(wiring.Component):
     """Instruction fetch and LOAD on one AXI read channel, told apart by ID; fetch goes first.
 
-    An address takes 1 cycle, one a cycle; a beat takes 1 cycle, one a cycle, through two places that also keep
+    An address takes 1 cycle, one in two cycles; a beat takes 1 cycle, one a cycle, through two places that also keep
     `r.ready` from depending on `r.valid` or `r.payload` within a cycle (AXI allows no path from input to output).  A
     beat at the front that its client does not take blocks the other client's beats: fetch asks only for what it has
     room for.  Payload and `valid` of `ar` stay until `ready`.  Reset it only while no read of either client is under
@@ -194,36 +192,43 @@ class ReadArbiter(wiring.Component):
         return m
 
     def _addresses(self, m):
-        take = Signal()
-        m.d.comb += [
-            take.eq(~self.ar.valid | self.ar.ready),
-            self.fetch_ar.ready.eq(take),
-            self.load_ar.ready.eq(take & ~self.fetch_ar.valid),
-        ]
-        with m.If(take):
+        with m.If(self.ar.ready):
+            m.d.sync += self.ar.valid.eq(0)
+        with m.If(~self.ar.valid):
             m.d.sync += self.ar.valid.eq(self.fetch_ar.valid | self.load_ar.valid)
             with m.If(self.fetch_ar.valid):
                 m.d.sync += [self.ar.payload.id.eq(FETCH_ID), _copy(self.ar.payload, self.fetch_ar.payload)]
             with m.Else():
                 m.d.sync += [self.ar.payload.id.eq(LOAD_ID), _copy(self.ar.payload, self.load_ar.payload)]
+        # no path from AXI's ready: an address in two cycles is enough
+        m.d.comb += [
+            self.fetch_ar.ready.eq(~self.ar.valid),
+            self.load_ar.ready.eq(~self.ar.valid & ~self.fetch_ar.valid),
+        ]
 
     def _beats(self, m):
-        m.submodules.beats = beats = Skid(read_data_layout(self.config, id_width=ID_WIDTH))
-        front = beats.o.payload
+        """Two places as in `Skid`; whose beat is at the front is one register a client."""
+        layout = read_data_layout(self.config, id_width=ID_WIDTH)
+        front, back = Signal(layout, reset_less=True), Signal(layout, reset_less=True)
+        spilt, free = Signal(), Signal()
+        ready = Signal(init=1)  # the opposite of `spilt`
+        clients = ((self.fetch_r, FETCH_ID), (self.load_r, LOAD_ID))
         m.d.comb += [
-            beats.i.payload.eq(self.r.payload),
-            beats.i.valid.eq(self.r.valid),
-            self.r.ready.eq(beats.i.ready),
+            free.eq(~Cat(client.valid & ~client.ready for client, _ in clients).any()),
+            self.r.ready.eq(ready),
         ]
-        for client, number in ((self.fetch_r, FETCH_ID), (self.load_r, LOAD_ID)):
-            m.d.comb += [
-                client.valid.eq(beats.o.valid & (front.id == number)),
-                *(getattr(client.payload, name).eq(getattr(front, name)) for name in ("data", "resp", "last")),
-            ]
-        with m.If(front.id == LOAD_ID):
-            m.d.comb += beats.o.ready.eq(self.load_r.ready)
-        with m.Else():
-            m.d.comb += beats.o.ready.eq(self.fetch_r.ready)
+        for client, _ in clients:
+            m.d.comb += [getattr(client.payload, name).eq(getattr(front, name)) for name in ("data", "resp", "last")]
+        with m.If(~spilt):
+            m.d.sync += back.eq(self.r.payload)
+        with m.If(free):
+            m.d.sync += [front.eq(Mux(spilt, back, self.r.payload)), spilt.eq(0), ready.eq(1)]
+            for client, number in clients:
+                m.d.sync += client.valid.eq(
+                    Mux(spilt, back.id == number, self.r.valid & (self.r.payload.id == number))
+                )
+        with m.Elif(self.r.valid):
+            m.d.sync += [spilt.eq(1), ready.eq(0)]
 
 
 def _copy(target, source):

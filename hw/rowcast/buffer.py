@@ -103,18 +103,25 @@ class BankedMemory(wiring.Component):
         """Bank of the first word of an access."""
         return port.address[: self.bank_bits]
 
+    def _asks(self, port):
+        """Whether an access needs any bank."""
+        return port.request & (port.mask.any() if "mask" in port.signature.members else 1)
+
     def _row(self, port):
         """Row of the first word of an access."""
         return port.address[self.bank_bits : self.bank_bits + self.row_bits]
 
-    def _arbitrate(self, m, ports, wants, count):
+    def _arbitrate(self, m, ports, sizes, wants, count):
         """Grant what no earlier client wants too."""
-        taken = Const(0, self.banks)
-        for port, want in zip(ports, wants, strict=True):
-            m.d.comb += port.grant.eq(port.request & ~(want & taken).any())
-            both = Signal(self.banks, name=f"{want.name}_or_before")
-            m.d.comb += both.eq(want | taken)
-            taken = both
+        for k, (port, size, want) in enumerate(zip(ports, sizes, wants, strict=True)):
+            conflict = Const(0)
+            for other, other_size, other_want in zip(ports[:k], sizes, wants):
+                if size == other_size == 1:  # fewer levels of logic than a bit for each bank
+                    same = self._first_bank(port) == self._first_bank(other)
+                    conflict |= self._asks(port) & self._asks(other) & same
+                else:
+                    conflict |= (want & other_want).any()
+            m.d.comb += port.grant.eq(port.request & ~conflict)
         m.d.sync += count.eq(sum(port.grant for port in ports))
 
     def _elaborate_reads(self, m, rams):
@@ -141,7 +148,7 @@ class BankedMemory(wiring.Component):
             read_address = Signal(self.row_bits, name=f"read_address{b}", reset_less=True)
             m.d.sync += read_address.eq(address)
             m.d.comb += ram.read_address.eq(read_address)
-        self._arbitrate(m, self.reads, wants, self.read_count)
+        self._arbitrate(m, self.reads, self.read_words, wants, self.read_count)
 
     def _select(self, m, banks_data, port, n, want, k):
         """The words of read client k, from the banks' data three cycles after its grant."""
@@ -203,7 +210,7 @@ class BankedMemory(wiring.Component):
                 ram.write_data.eq(write_data),
                 ram.write_enable.eq(write_enable),
             ]
-        self._arbitrate(m, self.writes, wants, self.write_count)
+        self._arbitrate(m, self.writes, self.write_words, wants, self.write_count)
 
     def _write_of(self, client, bank):
         """Row and data that a write client has for a bank."""

@@ -241,7 +241,7 @@ class Dispatch(wiring.Component):
     Members
     -------
     start : strobe before the first instruction of a run; there are no tokens, and `ended` is low from then on.
-    stop : nothing more goes into or out of the queues (what is in front of a unit stays there).
+    stop : two cycles later nothing more goes into or out of the queues (what is in front of a unit stays there).
     i : instructions from `Fetch`.
     o_load, o_store, o_filter, o_ifmap, o_post, o_compute : to the units.
     signals : tokens made by LOAD, STORE, FILTER, IFMAP, POST: one-cycle pulses, a bit for each consumer.
@@ -296,6 +296,8 @@ class Dispatch(wiring.Component):
         m = Module()
         m.submodules.tokens = tokens = Tokens()
         m.d.comb += tokens.clear.eq(self.start)
+        stop = Signal()
+        m.d.sync += stop.eq(self.stop)
         push, ready, occupied = Signal(len(QUEUE_UNITS)), Signal(len(QUEUE_UNITS)), Signal(len(QUEUE_UNITS))
         held, item = self._decode(m, push, ready, tokens.overflow)
         for unit in QUEUE_UNITS:
@@ -309,7 +311,7 @@ class Dispatch(wiring.Component):
                 queue.i.payload.eq(item),
                 queue.i.valid.eq(push[unit]),
                 ready[unit].eq(queue.i.ready),
-                gate.stop.eq(self.stop),
+                gate.stop.eq(stop),
                 occupied[unit].eq(queue.o.valid | gate.waits | gate.o.valid),
                 self.levels.word_select(int(unit), 4).eq(Mux(queue.level >= 15, 15, queue.level)),
             ]
@@ -327,11 +329,10 @@ class Dispatch(wiring.Component):
     def _decode(self, m, push, ready, overflow):
         """One register, with what the opcode means, between fetch and the queues: `i.ready` says that it is free."""
         held, item, target, legal = self._take(m)
-        halted, go = Signal(), Signal()
+        halted, go = Signal(), Signal()  # `halted` is a register: whatever sets it lasts
         last_index = Signal(INDEX_BITS)
         queues = target[: len(QUEUE_UNITS)]
         m.d.comb += [
-            halted.eq(self.stop | self.ended | self.error.valid),
             go.eq(held & ~halted),
             push.eq(Mux(go & legal, queues, 0)),
             self.i.ready.eq(~held & ~halted),
@@ -343,9 +344,11 @@ class Dispatch(wiring.Component):
             m.d.sync += held.eq(0)
         with m.If(self.dispatched):
             m.d.sync += last_index.eq(item.index)
+        over = self.dispatched & target[Unit.CONTROL]
+        m.d.sync += halted.eq(self.stop | self.ended | over | self.error.valid | overflow)
         with m.If(self.start):
             m.d.sync += self.ended.eq(0)
-        with m.Elif(self.dispatched & target[Unit.CONTROL]):
+        with m.Elif(over):
             m.d.sync += self.ended.eq(1)
         with m.If(~self.error.valid):
             with m.If(overflow):

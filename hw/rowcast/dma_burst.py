@@ -146,7 +146,7 @@ class BurstSplitter(wiring.Component):
                 bad.eq(span_bad),
                 tag.eq(span_tag),
             ]
-        self._burst(m, beat=beat, last=last, load=~valid, first=span_first)
+        self._burst(m, beat=beat, last=last, load=~valid, first=span_first, final=span_last)
         m.d.comb += [
             self.o.valid.eq(valid & ~wild),
             self.o.payload.addr.eq(Cat(zeros, beat)),
@@ -157,14 +157,21 @@ class BurstSplitter(wiring.Component):
         ]
         return m
 
-    def _burst(self, m, *, beat, last, load, first):
-        """The burst from `beat` to the next multiple or to `last`, and the step to the one after it."""
+    def _burst(self, m, *, beat, last, load, first, final):
+        """The burst from `beat` to the next multiple or to `last`, and the step to the one after it.
+
+        That it is the row's last is known a cycle before; a row has so few bursts that the low bits tell.
+        """
         cut = exact_log2(self.config.burst_beats)
+        low = slice(cut, BEAT_BITS + 1)
+        is_last = Signal(reset_less=True)
         m.d.comb += [
-            self.o.payload.last.eq(beat[cut:] == last[cut:]),
-            self.o.payload.len.eq((Mux(self.o.payload.last, last[:cut], ~Const(0, cut)) - beat[:cut])[:cut]),
+            self.o.payload.last.eq(is_last),
+            self.o.payload.len.eq((Mux(is_last, last[:cut], ~Const(0, cut)) - beat[:cut])[:cut]),
         ]
         with m.If(load):
-            m.d.sync += beat.eq(first)
+            m.d.sync += [beat.eq(first), is_last.eq(first[low] == final[low])]
         with m.Elif(self.o.ready):
-            m.d.sync += beat.eq(Cat(Const(0, cut), beat[cut:] + 1))
+            following = Signal(len(beat[low]))
+            m.d.comb += following.eq(beat[low] + 1)
+            m.d.sync += [beat.eq(Cat(Const(0, cut), beat[cut:] + 1)), is_last.eq(following == last[low])]

@@ -94,10 +94,10 @@ class LoadUnit(wiring.Component):
 
     def _issue(self, m, bursts, *, halt):
         """Bursts to the address channel, as long as fewer than `outstanding_reads` are under way."""
-        issue, ended = Signal(), Signal()
+        issue, ended, full = Signal(), Signal(), Signal()
         m.d.comb += [
             # no path from AXI's ready: a burst in two cycles is enough
-            bursts.ready.eq(~self.ar.valid & (self.outstanding != self.config.outstanding_reads) & ~halt),
+            bursts.ready.eq(~self.ar.valid & ~full & ~halt),
             issue.eq(bursts.valid & bursts.ready),
             ended.eq(self.r.valid & self.r.ready & self.r.payload.last),
             self.idle.eq(self.outstanding == 0),
@@ -112,8 +112,9 @@ class LoadUnit(wiring.Component):
             m.d.sync += self.ar.valid.eq(0)
         with m.If(issue & ~ended):
             m.d.sync += self.outstanding.eq(self.outstanding + 1)
+            m.d.sync += full.eq(self.outstanding == self.config.outstanding_reads - 1)
         with m.Elif(~issue & ended):
-            m.d.sync += self.outstanding.eq(self.outstanding - 1)
+            m.d.sync += [self.outstanding.eq(self.outstanding - 1), full.eq(0)]
 
     def _write(self, m, addresses, *, halt, take, written):
         """Beats to the memories, through two registers: `take` fills them, `written` says that there is one in them."""
@@ -139,7 +140,7 @@ class LoadUnit(wiring.Component):
 
         layout = data.StructLayout(
             {
-                "space": 2, "address": 20, "payload": config.dram_bytes * 8, "mask": config.dram_words, "complete": 1,
+                "act": 1, "filter": 1, "param": 1, "address": 20, "payload": config.dram_bytes * 8, "mask": config.dram_words, "complete": 1,
                 "signal": isa.TOKEN_UNITS,
             }
         )  # fmt: skip
@@ -151,7 +152,9 @@ class LoadUnit(wiring.Component):
             words.o.ready.eq(gone),
             room.eq(words.i.ready),
             written.eq(words.o.valid),
-            arriving.space.eq(row.space),
+            arriving.act.eq(row.space == isa.Space.ACT),
+            arriving.filter.eq(row.space == isa.Space.FILTER),
+            arriving.param.eq(is_param),
             arriving.address.eq(row.buffer + distance),
             arriving.payload.eq(beat.data),
             arriving.mask.eq(beat_mask(config, row, first=step == 0, last=last)),
@@ -160,17 +163,17 @@ class LoadUnit(wiring.Component):
         ]
         if low:
             m.d.comb += arriving.payload[: config.word_bits].eq(beat.data.word_select(word, config.word_bits))
-        space, address, payload, mask = leaving.space, leaving.address, leaving.payload, leaving.mask
+        address, payload, mask = leaving.address, leaving.payload, leaving.mask
 
-        for number, port in ((isa.Space.ACT, self.act_write), (isa.Space.FILTER, self.filter_write)):
+        for here, port in ((leaving.act, self.act_write), (leaving.filter, self.filter_write)):
             m.d.comb += [
-                port.request.eq(written & (space == number)),
+                port.request.eq(written & here),
                 port.address.eq(Cat(Const(0, low), address[low:])),
                 port.data.eq(payload),
                 port.mask.eq(mask),
             ]
         m.d.comb += [
-            self.param.valid.eq(written & (space == isa.Space.PARAM)),
+            self.param.valid.eq(written & leaving.param),
             self.param.payload.address.eq(address),
             self.param.payload.data.eq(payload[: config.word_bits]),
             gone.eq(

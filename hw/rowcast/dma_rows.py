@@ -3,12 +3,12 @@
 from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.data import View
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from . import isa
 from .dma_burst import BEAT_BITS, ERROR_BITS, WORD_BITS, BurstSplitter, burst_layout
+from .fifo import Fifo
 from .interfaces import INDEX_BITS, instruction_layout, payload_layout
 from .registers import Error
 
@@ -231,10 +231,10 @@ class AddressStage(wiring.Component):
         m = Module()
         m.submodules.walker = walker = self.walker
         m.submodules.splitter = splitter = self.splitter
-        m.submodules.rows = rows = SyncFIFO(width=self.rows_layout.size, depth=ROWS_AHEAD)
+        m.submodules.rows = rows = Fifo(self.rows_layout, depth=ROWS_AHEAD)
         wiring.connect(m, wiring.flipped(self.i), walker.i)
         wiring.connect(m, splitter.o, wiring.flipped(self.bursts))
-        row, push = walker.o.payload, View(self.rows_layout, rows.w_data)
+        row, push = walker.o.payload, rows.i.payload
         low = exact_log2(self.config.dram_bytes)
         for name in self.row_fields:
             value = self.data_base[low:] + row.beat if name == "phase" else getattr(row, name)
@@ -246,10 +246,10 @@ class AddressStage(wiring.Component):
             splitter.i.payload.more.eq(row.more),
             splitter.i.payload.bad.eq(row.bad),
             splitter.i.payload.tag.eq(row.tag),
-            splitter.i.valid.eq(walker.o.valid & rows.w_rdy),
-            rows.w_en.eq(walker.o.valid & splitter.i.ready & (row.bad == Error.NONE)),
-            walker.o.ready.eq(rows.w_rdy & splitter.i.ready),
-            self.busy.eq(self.i.valid | walker.walking | walker.o.valid | rows.r_rdy | self.rows.valid),
+            splitter.i.valid.eq(walker.o.valid & rows.i.ready),
+            rows.i.valid.eq(walker.o.valid & splitter.i.ready & (row.bad == Error.NONE)),
+            walker.o.ready.eq(rows.i.ready & splitter.i.ready),
+            self.busy.eq(self.i.valid | walker.walking | walker.o.valid | rows.o.valid | self.rows.valid),
             self.fault.eq(splitter.fault),
             self.fault_code.eq(splitter.fault_code),
             self.fault_index.eq(splitter.fault_tag.index),
@@ -259,15 +259,15 @@ class AddressStage(wiring.Component):
 
     def _steps(self, m, rows):
         """The row in front, in a register, and its steps: that a step is the last is known a cycle before."""
-        arriving, row = View(self.rows_layout, rows.r_data), Signal(self.rows_layout, reset_less=True)
+        arriving, row = rows.o.payload, Signal(self.rows_layout, reset_less=True)
         left = Signal(16)  # steps after this one
         m.d.comb += [
             self.rows.payload.eq(row),
-            rows.r_en.eq(~self.rows.valid | (self.rows.ready & self.last)),
+            rows.o.ready.eq(~self.rows.valid | (self.rows.ready & self.last)),
         ]
-        with m.If(rows.r_en):
+        with m.If(rows.o.ready):
             m.d.sync += [
-                self.rows.valid.eq(rows.r_rdy),
+                self.rows.valid.eq(rows.o.valid),
                 row.eq(arriving),
                 left.eq(arriving.steps),
                 self.step.eq(0),

@@ -2,15 +2,15 @@
 
 from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.data import View
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from .axi import OKAY, write_channels
+from .axi import OKAY, write_channels, write_data_layout
 from .dma_rows import AddressStage, beat_mask, first_error, tag_layout
+from .fifo import Fifo
 from .interfaces import GLB_READ_LATENCY, read_port, unit_ports
 from .registers import Error
+from .skid import Skid
 
 __all__ = ["BURSTS_ANSWERED_LATER", "StoreUnit"]
 
@@ -35,7 +35,7 @@ class StoreUnit(wiring.Component):
 
     Members
     -------
-    i, signal, busy, error : see `unit_ports`.  `signal` pulses the cycle after the instruction's last B.
+    i, signal, busy, error : see `unit_ports`.  `signal` pulses two cycles after the instruction's last B.
         Errors: FIELD, BUFFER_RANGE, WRITE_WINDOW, WRITE_RESPONSE; a bad row sends no address, the rows before it may
         have.
     aw, w, b : the memory's write channel.
@@ -75,38 +75,41 @@ class StoreUnit(wiring.Component):
             self.config, unit="STORE", window_error=Error.WRITE_WINDOW,
             row_fields=("buffer", "steps", "offset", "end", "phase"),
         )  # fmt: skip
-        m.submodules.answers = answers = SyncFIFO(width=tag_layout().size, depth=BURSTS_ANSWERED_LATER)
+        m.submodules.answers = answers = Fifo(tag_layout(), depth=BURSTS_ANSWERED_LATER)
         beat_layout = data.StructLayout(
             {"data": self.config.dram_bytes * 8, "mask": self.config.dram_words, "last": 1}
         )
-        m.submodules.beats = beats = SyncFIFO(width=beat_layout.size, depth=BEATS_AHEAD)
-        beat = View(beat_layout, beats.r_data)
+        m.submodules.beats = beats = Fifo(beat_layout, depth=BEATS_AHEAD)
+        beat = beats.o.payload
 
         wiring.connect(m, wiring.flipped(self.i), addresses.i)
         for name in ("data_base", "window_base", "window_limit"):
             m.d.comb += getattr(addresses, name).eq(getattr(self, name))
         issue, send, reading = Signal(), Signal(), Signal()
-        owed = Signal(range(BURSTS_OWED + 1))  # bursts with an address whose last beat is not in the W register
-        tag = View(tag_layout(), answers.r_data)
+        owed = Signal(range(BURSTS_OWED + 1))  # bursts with an address whose last beat has not been sent
+        tag = answers.o.payload
+        answered, failed = Signal(), Signal(reset_less=True)  # a B, and that it is an error: one cycle late
         halt = first_error(
             m, self.error, stop=self.stop,
             causes=(
-                (self.b.valid & (self.b.payload.resp != OKAY), Error.WRITE_RESPONSE, tag.index),
+                (answered & failed, Error.WRITE_RESPONSE, tag.index),
                 (addresses.fault, addresses.fault_code, addresses.fault_index),
             ),
         )  # fmt: skip
         self._issue(m, addresses.bursts, answers, halt=halt, issue=issue, room=owed != BURSTS_OWED)
         self._read(m, addresses, beats, halt=halt, reading=reading)
         self._send(m, beats, beat, halt=halt, send=send, owed=owed)
-        self._answer(m, answers, tag, halt=halt)
+        m.d.comb += [self.b.ready.eq(1), answers.o.ready.eq(answered)]
+        m.d.sync += [answered.eq(self.b.valid), failed.eq(self.b.payload.resp != OKAY)]
+        m.d.sync += self.signal.eq(Mux(answered & tag.last & ~failed & ~halt, tag.signal, 0))
         ended = send & beat.last
         with m.If(issue & ~ended):
             m.d.sync += owed.eq(owed + 1)
         with m.Elif(~issue & ended):
             m.d.sync += owed.eq(owed - 1)
         m.d.comb += [
-            self.idle.eq(~answers.r_rdy),
-            self.busy.eq(addresses.busy | reading | answers.r_rdy),
+            self.idle.eq(~answers.o.valid),
+            self.busy.eq(addresses.busy | reading | answers.o.valid),
         ]
         return m
 
@@ -114,11 +117,11 @@ class StoreUnit(wiring.Component):
         """Bursts to the address channel; what their B will mean goes to `answers`, which holds all open bursts."""
         m.d.comb += [
             # no path from AXI's ready: a burst in two cycles is enough
-            bursts.ready.eq(~self.aw.valid & room & answers.w_rdy & ~halt),
+            bursts.ready.eq(~self.aw.valid & room & answers.i.ready & ~halt),
             issue.eq(bursts.valid & bursts.ready),
-            answers.w_en.eq(issue),
-            answers.w_data.eq(bursts.payload.tag),
-            View(tag_layout(), answers.w_data).last.eq(bursts.payload.tag.last & bursts.payload.last),
+            answers.i.valid.eq(issue),
+            answers.i.payload.eq(bursts.payload.tag),
+            answers.i.payload.last.eq(bursts.payload.tag.last & bursts.payload.last),
         ]
         with m.If(issue):
             m.d.sync += [
@@ -135,19 +138,19 @@ class StoreUnit(wiring.Component):
         row, step, last = rows.payload, addresses.step, addresses.last
         low, cut = exact_log2(config.dram_words), exact_log2(config.burst_beats)
         phase = Signal(cut)
-        used = Signal(range(BEATS_AHEAD + 1))  # beats asked for and not sent
+        used = Signal(range(BEATS_AHEAD + 1))  # beats asked for and not sent; a power of two, so the top bit says all
         asking, address = Signal(), Signal(20 - low, reset_less=True)
         mask, end = Signal(config.dram_words, reset_less=True), Signal(reset_less=True)
         ask, granted, sent = Signal(), Signal(), Signal()
         m.d.comb += [
             granted.eq(asking & (self.act_read.grant | halt)),
-            ask.eq(rows.valid & (used != BEATS_AHEAD) & (~asking | granted)),
+            ask.eq(rows.valid & ~used[-1] & (~asking | granted)),
             phase.eq(row.phase + step),
             rows.ready.eq(ask),
             self.act_read.request.eq(asking),  # after a halt too: what is read then does no harm
             self.act_read.address.eq(Cat(Const(0, low), address)),
             reading.eq(used != 0),
-            sent.eq(beats.r_rdy & beats.r_en),
+            sent.eq(beats.o.valid & beats.o.ready),
         ]
         with m.If(ask):
             m.d.sync += [
@@ -170,28 +173,19 @@ class StoreUnit(wiring.Component):
             about_next = Signal.like(about, name=f"about{cycle}", reset_less=True)
             m.d.sync += [valid_next.eq(valid), about_next.eq(about)]
             valid, about = valid_next, about_next
-        m.d.comb += [beats.w_en.eq(valid), beats.w_data.eq(Cat(self.act_read.data, about))]
+        m.d.comb += [beats.i.valid.eq(valid), beats.i.payload.as_value().eq(Cat(self.act_read.data, about))]
 
     def _send(self, m, beats, beat, *, halt, send, owed):
-        """Beats to the bus through one register, so that a halt changes none that already stands there."""
+        """Beats to the bus through two places, so that a halt changes none that already stands there."""
         config = self.config
-        m.d.comb += [
-            beats.r_en.eq((~self.w.valid | self.w.ready) & (owed != 0)),
-            send.eq(beats.r_en & beats.r_rdy),
-        ]
+        m.submodules.out = out = Skid(write_data_layout(config))
+        wiring.connect(m, out.o, wiring.flipped(self.w))
         strobe = Cat(bit.replicate(config.lanes) for bit in beat.mask)
-        with m.If(send):
-            m.d.sync += [
-                self.w.valid.eq(1),
-                self.w.payload.data.eq(beat.data),
-                self.w.payload.strb.eq(Mux(halt, 0, strobe)),
-                self.w.payload.last.eq(beat.last),
-            ]
-        with m.Elif(self.w.ready):
-            m.d.sync += self.w.valid.eq(0)
-
-    def _answer(self, m, answers, tag, *, halt):
-        """B in the order of the addresses."""
-        m.d.comb += [self.b.ready.eq(1), answers.r_en.eq(self.b.valid)]
-        done = self.b.valid & tag.last & (self.b.payload.resp == OKAY) & ~halt
-        m.d.sync += self.signal.eq(Mux(done, tag.signal, 0))
+        m.d.comb += [
+            out.i.valid.eq(beats.o.valid & (owed != 0)),
+            beats.o.ready.eq(out.i.ready & (owed != 0)),
+            send.eq(out.i.valid & out.i.ready),
+            out.i.payload.data.eq(beat.data),
+            out.i.payload.strb.eq(Mux(halt, 0, strobe)),
+            out.i.payload.last.eq(beat.last),
+        ]

@@ -167,7 +167,7 @@ class Engine(wiring.Component):
             ]
         m.d.comb += [
             array.control.eq(compute.control),
-            post.psum_valid.eq(array.o_valid),
+            post.psum_soon.eq(array.o_soon),
             *(there.eq(here) for there, here in zip(post.psum, array.o_psum, strict=True)),
             post.psum_filled.eq(compute.psum_filled),
             compute.psum_freed.eq(post.psum_freed),

@@ -171,21 +171,29 @@ class FilterUnit(wiring.Component):
         entry, half = Signal(range(self.half_entries)), Signal()
         chunk_starts = Signal(init=1)
         halves, free = Signal(2, init=2), Signal(init=1)  # free ones, and whether there are any
-        run, in_range, step = Signal(), Signal(), Signal()
+        run, step = Signal(), Signal()
+        in_range, able = Signal(), Signal(init=1)  # a turn with an address inside; a half, or none is needed
         m.d.comb += [
             run.eq(valid & ~job.config & ~self.error.valid),
-            in_range.eq(~(address[-1] | job.far)),
-            self.waiting.eq(run & chunk_starts & ~free),
-            self.read.request.eq(run & in_range & (~chunk_starts | free)),
+            self.waiting.eq(run & ~able),
+            self.read.request.eq(in_range & able),
             self.read.address.eq(address),
             step.eq(self.read.request & self.read.grant),
             nest.step.eq(step),
             done.eq((step & nest.last) | (valid & job.config)),
         ]
         m.d.sync += count_halves(halves, free, up=self.freed, down=step & chunk_starts)
+        end = Signal(len(address))  # behind the end if this is the last address
+        m.d.comb += end.eq(address + config.noc_words)
+        with m.If(load):
+            m.d.sync += in_range.eq(~(next_job.config | next_job.far))
+        with m.Elif(step):
+            m.d.sync += in_range.eq(~(nest.last | end[-1]))
+        later = Mux(chunk_starts, halves[1], free)  # halves that are left after this turn
+        m.d.sync += able.eq(self.freed | Mux(step, ~nest.inner_last[3] | later, ~chunk_starts | free))
         with m.If(step):
             m.d.sync += [
-                address.eq(address + config.noc_words),
+                address.eq(end),
                 chunk_starts.eq(nest.inner_last[3]),
                 half.eq(half ^ nest.inner_last[3]),
                 entry.eq(Mux(nest.inner_last[1], 0, entry + 1)),

@@ -2,11 +2,11 @@
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .feeder_walk import LEVELS, AffineWalk
+from .fifo import Fifo
 from .halves import count_halves
 from .interfaces import GLB_READ_LATENCY, flit_layout, payload_layout, read_port, unit_ports, vector_layout
 from .isa import FORMATS, TOKEN_UNITS
@@ -157,7 +157,7 @@ class IfmapUnit(wiring.Component):
 
         # Stage b: request and issue.
         row, column, entry, misplaced = self._elaborate_place(m, issue, b)
-        bad, good, slot = Signal(), Signal(), Signal()
+        bad, good, slot = Signal(), Signal(), Signal(init=1)  # `slot`: there are some
         m.d.comb += [
             bad.eq(b_outside | (misplaced & ~b.vector)),
             good.eq(b_valid & ~bad & ~self.error.valid & (slot | ~b.vector)),
@@ -199,7 +199,7 @@ class IfmapUnit(wiring.Component):
         """The instructions behind a register, with what they are and what is wrong with them: a stream."""
         config, instruction = self.config, self.i.payload
         kinds = ("id", "loop", "set", "run")
-        decoded = data.StructLayout({"instruction": instruction.shape(), **dict.fromkeys(kinds, 1), "legal": 1, "code": 4})
+        decoded = data.StructLayout({"instruction": instruction.shape(), **dict.fromkeys(kinds, 1), "legal": 1, "good_run": 1, "good_other": 1, "code": 4})
         m.submodules.instructions = skid = Skid(decoded)
         ident, loop = (self._fields(instruction, name) for name in ("ID", "LOOP"))
         tags = 1 << config.tag_width
@@ -222,6 +222,8 @@ class IfmapUnit(wiring.Component):
             job.instruction.eq(instruction),
             *(job[kind].eq(instruction.opcode == FORMATS[f"IFMAP_{kind.upper()}"].opcode) for kind in kinds),
             job.legal.eq(wrong == 0),
+            job.good_run.eq(job.run & (wrong == 0)),
+            job.good_other.eq(~job.run & (wrong == 0)),
             job.code.eq(wrong),
         ]
         return skid.o
@@ -236,12 +238,13 @@ class IfmapUnit(wiring.Component):
         ident, loop, settings, run = (self._fields(instruction, name) for name in ("ID", "LOOP", "SET", "RUN"))
         is_id, is_loop, is_set, is_run = (job.payload[kind] for kind in ("id", "loop", "set", "run"))
         code, done, turn, go, second = Signal(4), Signal(), Signal(), Signal(), Signal()
+        shut = Signal()  # `running`, or there was an error
         m.d.comb += [
             turn.eq(job.valid & Mux(is_run, ~running, empty) & ~self.error.valid),
             code.eq(Mux(turn, job.payload.code, 0)),
-            go.eq(turn & job.payload.legal),
-            job.ready.eq(go & (~is_loop | second)),
-            walk.start.eq(go & is_run),
+            go.eq(job.valid & job.payload.good_other & empty & ~shut),
+            job.ready.eq(walk.start | (go & (~is_loop | second))),
+            walk.start.eq(job.valid & job.payload.good_run & ~shut),
             walk.base.address.eq(run.buffer),
             walk.base.y.eq(run.y),
             walk.base.x.eq(run.x),
@@ -261,6 +264,12 @@ class IfmapUnit(wiring.Component):
             m.d.sync += running.eq(0)
         with m.Elif(walk.start):
             m.d.sync += running.eq(1)
+        with m.If(failing):
+            m.d.sync += shut.eq(1)
+        with m.Elif(done):
+            m.d.sync += shut.eq(0)
+        with m.Elif(walk.start):
+            m.d.sync += shut.eq(1)
         vector, signal = Signal(reset_less=True), Signal(TOKEN_UNITS, reset_less=True)
         index = Signal.like(instruction.index, reset_less=True)
         with m.If(walk.start):
@@ -341,18 +350,18 @@ class IfmapUnit(wiring.Component):
 
         # The vector unit may stop at any time: a read starts only if a slot is kept for its words.
         word = Signal(vector_layout(config))
-        m.submodules.words = fifo = SyncFIFO(width=len(word.as_value()), depth=VECTOR_SLOTS)
+        m.submodules.words = fifo = Fifo(word.shape(), depth=VECTOR_SLOTS)
         slots = Signal(range(VECTOR_SLOTS + 1), init=VECTOR_SLOTS)
         m.d.comb += [
             word.data.eq(padded[: len(word.data)]),
             word.pad.eq(last.pad),
             word.last.eq(last.last),
-            fifo.w_data.eq(word),
-            fifo.w_en.eq(words[-1]),
-            self.vector.payload.eq(fifo.r_data),
-            self.vector.valid.eq(fifo.r_rdy),
-            fifo.r_en.eq(self.vector.ready),
-            slot.eq(slots != 0),
+            fifo.i.payload.eq(word),
+            fifo.i.valid.eq(words[-1]),
+            self.vector.payload.eq(fifo.o.payload),
+            self.vector.valid.eq(fifo.o.valid),
+            fifo.o.ready.eq(self.vector.ready),
         ]
-        m.d.sync += slots.eq(slots + (self.vector.valid & self.vector.ready) - (issue & b.vector))
-        return flits.any() | words.any() | ends.any() | fifo.r_rdy
+        back, taken = self.vector.valid & self.vector.ready, issue & b.vector
+        m.d.sync += [slots.eq(slots + back - taken), slot.eq(back | Mux(taken, slots > 1, slot))]
+        return flits.any() | words.any() | ends.any() | fifo.o.valid

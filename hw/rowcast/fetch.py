@@ -255,8 +255,7 @@ class _Assemble(wiring.Component):
 
     def __init__(self, config, buffer_beats):
         self.config, self.buffer_beats = config, buffer_beats
-        beat = data.StructLayout({"data": 8 * config.dram_bytes, "bad": 1})
-        self.memory = Memory(shape=beat, depth=buffer_beats, init=[], attrs={"no_rw_check": 1})
+        self.memory = Memory(shape=8 * config.dram_bytes, depth=buffer_beats, init=[], attrs={"no_rw_check": 1})
         super().__init__(
             {
                 "clear": In(1),
@@ -280,31 +279,41 @@ class _Assemble(wiring.Component):
         m.submodules.memory = self.memory
         write, read = self.memory.write_port(), self.memory.read_port(domain="comb")
         written, taken = Signal(range(2 * self.buffer_beats)), Signal(range(2 * self.buffer_beats))
-        present, load = Signal(), Signal()
+        after, bad_at = Signal.like(taken, init=1), Signal.like(written)  # `taken` + 1; the first bad beat
+        any_bad, good, bad, load = Signal(), Signal(), Signal(), Signal()  # good, bad: the beat that comes next, if any
         instruction = Signal(isa.BITS, reset_less=True)
         m.d.comb += [
             write.addr.eq(written),
-            write.data.data.eq(self.data),
-            write.data.bad.eq(self.bad),
+            write.data.eq(self.data),
             write.en.eq(self.push),
             read.addr.eq(taken),
-            present.eq(written != taken),
             # In the cycle in which the last instruction leaves nothing follows it.
-            load.eq(present & ~read.data.bad & ~self.stop & (~self.valid | (self.taken & ~self.final))),
-            self.fault.eq(present & read.data.bad & ~self.valid),
+            load.eq(good & ~self.stop & (~self.valid | (self.taken & ~self.final))),
+            self.fault.eq(bad & ~self.valid),
             self.instruction.eq(instruction),
         ]
-        complete = self._load(m, load, read.data.data, instruction)
+        complete = self._load(m, load, read.data, instruction)
         m.d.sync += written.eq(written + self.push)
         with m.If(self.pop):
-            m.d.sync += taken.eq(taken + 1)
+            m.d.sync += [taken.eq(after), after.eq(after + 1)]
+        with m.If(self.push & self.bad & ~any_bad):
+            m.d.sync += [any_bad.eq(1), bad_at.eq(written)]
+        comes, spoilt = [], []  # for the present and the next `taken`: whether its beat is there in the next cycle, and is bad
+        for place in (taken, after):
+            comes.append(self.push | (written != place))
+            spoilt.append((any_bad & (bad_at == place)) | (self.push & self.bad & ~any_bad & (written == place)))
+        m.d.sync += [
+            good.eq(Mux(self.pop, comes[1] & ~spoilt[1], comes[0] & ~spoilt[0])),
+            bad.eq(Mux(self.pop, spoilt[1], spoilt[0])),
+        ]
         with m.If(load):
             m.d.sync += self.valid.eq(complete)
         with m.Elif(self.taken):
             m.d.sync += self.valid.eq(0)
         with m.If(self.clear):
-            m.d.sync += [written.eq(0), taken.eq(0), self.valid.eq(0)]
-        m.d.comb += self.empty.eq(~present & ~self.valid)
+            m.d.sync += [written.eq(0), taken.eq(0), after.eq(1), self.valid.eq(0)]
+            m.d.sync += [any_bad.eq(0), good.eq(0), bad.eq(0)]
+        m.d.comb += self.empty.eq(~good & ~bad & ~self.valid)
         return m
 
     def _load(self, m, load, beat, instruction):

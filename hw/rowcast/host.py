@@ -21,7 +21,6 @@ UNITS_BITS = 16
 
 _COUNTERS_START = address_of(f"COUNT_{COUNTERS[0].upper()}")
 _FIXED = tuple(register for register in REGISTERS if register.offset < _COUNTERS_START)
-_FIXED_BITS = (_COUNTERS_START // 4 - 1).bit_length()  # of the word address below the counters
 # Registers of the host that reach beyond 32 bits: those with a NAME_HIGH.
 _WIDE = tuple(r.name for r in _FIXED if r.access == "rw" and any(other.name == f"{r.name}_HIGH" for other in _FIXED))
 
@@ -120,32 +119,33 @@ class HostRegisters(wiring.Component):
 
     def _write(self, m, storage, clear):
         """`accept` follows the offer by a cycle, and the answer follows `accept`."""
-        accept = Signal()
+        accept, mapped = Signal(), Signal()
         m.d.comb += [self.awready.eq(accept), self.wready.eq(accept)]
         m.d.sync += accept.eq(self.awvalid & self.wvalid & ~accept & ~self.bvalid)
-        word, low = self.awaddr[2:], self.awaddr[2 : 2 + _FIXED_BITS]
-        fixed = Signal()
-        m.d.comb += fixed.eq(word[_FIXED_BITS:] == 0)
-        m.d.sync += [self.start.eq(0), self.soft_reset.eq(0)]
+        word = self.awaddr[2:]
+        m.d.sync += [self.start.eq(0), self.soft_reset.eq(0), mapped.eq(_mapped(m, word, "write"))]
         with m.If(accept):
-            m.d.sync += [self.bvalid.eq(1), self.bresp.eq(Mux(_mapped(m, word, "write"), OKAY, SLVERR))]
+            m.d.sync += [self.bvalid.eq(1), self.bresp.eq(Mux(mapped, OKAY, SLVERR))]
         with m.Elif(self.bready):
             m.d.sync += self.bvalid.eq(0)
-        with m.If(accept & fixed):
-            with m.Switch(low):
-                for register in _FIXED:
-                    with m.Case(register.offset // 4):
-                        if register.access == "rw" and register.name in storage:
-                            self._store(m, storage[register.name])
-                        elif register.name == "IRQ_STATUS":
-                            m.d.comb += clear.eq(Mux(self.wstrb[0], self.wdata, 0))
-                        elif register.name == "CONTROL":
-                            m.d.sync += Cat(self.start, self.soft_reset).eq(Mux(self.wstrb[0], self.wdata, 0))
+        for register in _FIXED:
+            if register.access == "ro" or register.name not in (*storage, "IRQ_STATUS", "CONTROL"):
+                continue
+            # Decoded in the cycle before `accept`, when the address stands already.
+            here = Signal(name=f"write_{register.name.lower()}")
+            m.d.sync += here.eq(word == register.offset // 4)
+            if register.name == "IRQ_STATUS":
+                m.d.comb += clear.eq(Mux(accept & here & self.wstrb[0], self.wdata, 0))
+            elif register.name == "CONTROL":
+                with m.If(accept & here & self.wstrb[0]):
+                    m.d.sync += Cat(self.start, self.soft_reset).eq(self.wdata)
+            else:
+                self._store(m, accept & here, storage[register.name])
 
-    def _store(self, m, target):
+    def _store(self, m, write, target):
         for byte in range(-(-len(target) // 8)):
             part = target[8 * byte : min(8 * byte + 8, len(target))]
-            with m.If(self.wstrb[byte]):
+            with m.If(write & self.wstrb[byte]):
                 m.d.sync += part.eq(self.wdata[8 * byte : 8 * byte + 8])
 
     def _read(self, m, shown):

@@ -57,7 +57,7 @@ class LoopNest(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         singles = self.singles if self.ahead else Cat(count == 1 for count in self.counts)
-        following = []  # whether each level is in its last turn after a `start`, else after a `step`
+        following = []  # whether each level is in its last turn after a `step`
         for i, width in enumerate(self.widths):
             left = Signal(width, name=f"left{i}")  # turns after this one
             load = Signal(name=f"load{i}")  # if anything changes
@@ -76,13 +76,16 @@ class LoopNest(wiring.Component):
                 else:
                     m.d.sync += self.at_last[i].eq(Mux(load, singles[i], one_left))
             following.append(
-                Mux(self.start, singles[i], Mux(self.inner_last[i], Mux(load, singles[i], one_left), self.at_last[i]))
+                Mux(self.inner_last[i], Mux(self.at_last[i], singles[i], one_left), self.at_last[i])
             )
         if self.ahead:
+            levels = len(following)
             m.d.comb += self.inner_last[0].eq(1)
+            # `start` is late and chooses at the end.
+            ends = [Mux(self.start, singles[:i].all(), Cat(following[:i]).all()) for i in range(1, levels + 1)]
             with m.If(self.start | self.step):
-                m.d.sync += [self.at_last.eq(Cat(following)), self.last.eq(Cat(following).all())]
-                m.d.sync += [self.inner_last[i].eq(Cat(following[:i]).all()) for i in range(1, len(following))]
+                m.d.sync += [self.at_last.eq(Mux(self.start, singles, Cat(following))), self.last.eq(ends[-1])]
+                m.d.sync += self.inner_last[1:].eq(Cat(ends[:-1]))
         else:
             inner = Const(1)
             for i in range(len(self.widths)):

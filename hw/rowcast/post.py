@@ -64,7 +64,7 @@ class PostUnit(wiring.Component):
     psum_freed : pulse, `FREED` cycles after the last drain of a half was issued.
     drain, drain_row, drain_psum, drain_ready : a drain is issued in a cycle with `drain` and `drain_ready`.  A run's
         first row stands for a cycle before its first drain.
-    psum_valid, psum : psums of all columns, in the order of the drains.
+    psum, psum_soon : psums of all columns, in the order of the drains; `psum_soon` is up in the cycle before theirs.
     vector : turns of the IFMAP feeder, taken in a run that wants them; the first waits in a register here.
     param : words of the PARAM space, taken at any time: never those of channels and tables that a run uses.
     writes : a list of `config.drain_writers` write ports; writer w has the columns from w x lanes.
@@ -83,7 +83,7 @@ class PostUnit(wiring.Component):
     drain_row: Signal
     drain_psum: Signal
     drain_ready: Signal
-    psum_valid: Signal
+    psum_soon: Signal
     psum: list
     psum_filled: Signal
     psum_freed: Signal
@@ -106,7 +106,7 @@ class PostUnit(wiring.Component):
                 "drain_row": Out(max(1, ceil_log2(config.rows))),
                 "drain_psum": Out(ceil_log2(config.psum_pixels * config.lanes)),
                 "drain_ready": In(1),
-                "psum_valid": In(1),
+                "psum_soon": In(1),
                 "psum": In(signed(32)).array(config.columns),
                 "vector": In(stream.Signature(vector_layout(config))),
                 "param": In(stream.Signature(param_layout(config))),
@@ -155,15 +155,15 @@ class PostUnit(wiring.Component):
         self.issuing = Signal()
         self.pending = Signal()  # issue has begun, the arrive nest is still at the run before
         self.arriving = Signal()
-        self.step_arrive = Signal()
-        self.placed = Signal()  # a result goes into columns
+        self.step_arrive = Signal()  # psums come, or a result goes into columns
         self.last_arrives = Signal()
         self.runs = Signal(range(self.MAX_RUNS + 1))  # accepted and not complete
         self.waits = Signal()  # a decoded instruction
         self.idle = Signal(init=1)  # `runs` is 0
         self.complete = Signal()  # the oldest run
+        self.psum_valid = Signal()  # psums come in this cycle
         self.halves = Signal(2)  # psum halves that are filled
-        self.apart = Signal(init=1)  # chains are empty enough for another run
+        self.drainable = Signal()  # there are some, and the chains are empty enough for another run
         self.is_drain = Signal(init=1)
         self.overflow = Signal()  # more pixels than a psum half has
         self.out_of_range = Signal()
@@ -184,7 +184,7 @@ class PostUnit(wiring.Component):
             still.eq(~self.issuing & ~self.pending & ~self.arriving),
             # A run behind another one: only drain behind drain, whose settings are the same.
             behind.eq(self.is_drain & (self.runs < self.MAX_RUNS) & ~self.pending & ~self.issuing & ~self.complete),
-            room.eq((self.idle | behind) & (self.halves != 0) & self.apart),
+            room.eq((self.idle | behind) & self.drainable),
             go.eq(
                 decoder.valid & ~failed
                 & ((word.when_idle & self.idle) | (word.when_still & still) | (word.when_room & room))
@@ -318,7 +318,10 @@ class PostUnit(wiring.Component):
             freed.eq((freed << 1) | ends),
             self.halves.eq(self.halves + self.psum_filled - ends),
             gap.eq(Mux(ends, wait, gap - (gap != 0))),
-            self.apart.eq(Mux(ends, wait == 0, gap <= 1)),
+            self.drainable.eq(
+                Mux(ends, self.psum_filled | self.halves[1], self.psum_filled | (self.halves != 0))
+                & Mux(ends, wait == 0, gap <= 1)
+            ),
             half.eq(half ^ ends),
         ]
 
@@ -388,10 +391,10 @@ class PostUnit(wiring.Component):
             soon.eq(Cat(column.soon for column in columns)),
             results.ready.eq(ready),
             take.eq(results.valid & ready),
-            self.step_arrive.eq(self.psum_valid | self.placed),
             self.out_of_range.eq(reduce(or_, (column.out_of_range for column in columns))),
         ]
-        m.d.sync += [self.placed.eq(take), ready.eq(Mux(take, free(turned, soon & ~turn), free(turn, soon)))]
+        m.d.sync += [self.psum_valid.eq(self.psum_soon), self.step_arrive.eq(self.psum_soon | take)]
+        m.d.sync += [ready.eq(Mux(take, free(turned, soon & ~turn), free(turn, soon)))]
         with m.If(take):
             m.d.sync += turn.eq(turned)
         if most > 1:

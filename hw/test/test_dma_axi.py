@@ -33,7 +33,7 @@ def test_read_arbiter(stall):
                 if asked[number] and (number in offered or go()):
                     offered.add(number)
                     count = asked[number][0]
-                    ctx.set(ar.payload, {"addr": (number << 16) + count * 64, "len": count % 5})
+                    ctx.set(ar.payload, {"addr": (number << 16) + count * 64, "len": 1 + count % 5})
                 ctx.set(ar.valid, number in offered)
                 ctx.set(r.ready, go())
             ctx.set(dut.ar.ready, go())

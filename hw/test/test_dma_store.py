@@ -273,7 +273,7 @@ def test_memory_that_waits_for_the_beat():
 
 
 def test_signal_after_the_last_answer():
-    """One token an instruction, the cycle after its last B, though the next instruction's beats flow before it."""
+    """One token an instruction, two cycles after its last B, though the next instruction's beats flow before it."""
     bench = Bench(Config(burst_beats=4), latency=40)
     for i in range(3):
         bench.queue.append(packed("STORE", i, 1 << i, dram=16 * i, buffer=16 * i, words=16, rows=1))
@@ -283,7 +283,7 @@ def test_signal_after_the_last_answer():
 
     bench.run(body)
     assert [(mask, answered) for mask, answered, _ in bench.signals] == [(1, 4), (2, 8), (4, 12)]
-    assert bench.signals[0][2] == bench.beat_cycles[15] + 40 + 1
+    assert bench.signals[0][2] == bench.beat_cycles[15] + 40 + 2
     assert bench.beat_cycles[47] < bench.signals[0][2]
 
 

@@ -197,7 +197,7 @@ class Bench:
             ctx.set(dut.psum_filled, int(fill))
             filled += fill
             arrival = chain.pop(cycle, None)
-            ctx.set(dut.psum_valid, int(arrival is not None))
+            ctx.set(dut.psum_soon, int(cycle + 1 in chain))
             for column in range(self.config.columns):
                 value = int(self.psums[column, arrival[0], arrival[1]]) if arrival else int(self.rng.integers(1 << 31))
                 ctx.set(dut.psum[column], value)
@@ -458,10 +458,10 @@ def test_clear():
                     ctx.set(dut.i.payload, {**bits(program[cycle]), "index": cycle})
                 ctx.set(dut.i.valid, int(cycle < len(program)))
                 ctx.set(dut.drain_ready, 1)
-                ctx.set(dut.psum_valid, int(20 < cycle < 40))
+                ctx.set(dut.psum_soon, int(19 < cycle < 39))
                 await ctx.tick()
             ctx.set(dut.i.valid, 0)
-            ctx.set(dut.psum_valid, 0)
+            ctx.set(dut.psum_soon, 0)
             ctx.set(dut.clear, 1)
             await ctx.tick()
             ctx.set(dut.clear, 0)

@@ -13,6 +13,7 @@ ROWS_AHEAD = 17  # rows between addresses and data
 BURST_GAP = 2  # cycles from one address to the next
 ROW_GAP = 2  # and from one row
 FIRST_BURST = 4  # from a row's walk to its first address
+ANSWER = 2  # from the answer to a written burst to its token
 BURSTS_OWED = 3  # written bursts with an address and without their last beat
 BURSTS_ANSWERED_LATER = 16
 BEATS_AHEAD = 16  # read from the buffer before they are sent
@@ -144,8 +145,7 @@ def store_unit(m):
                     issue = ready
                 if issue <= sent[-BURSTS_OWED]:
                     issue = sent[-BURSTS_OWED] + 1
-                if issue <= answered[-BURSTS_ANSWERED_LATER]:
-                    issue = answered[-BURSTS_ANSWERED_LATER] + 1
+                issue = max(issue, answered[-BURSTS_ANSWERED_LATER] + ANSWER)
                 # Its address is taken a cycle later, or when memory has room for it; then its beats.
                 start = max(issue, answered[-outstanding]) + 2
                 if start < data:
@@ -170,8 +170,8 @@ def store_unit(m):
             walk.done(issue, last)
         idle = walk.at + 1
         m.span(job, begun, last)
-        m.busy[unit].append((seen, answer + 1))
+        m.busy[unit].append((seen, answer + ANSWER))
         keys[unit], limits[unit] = NEVER, -1
-        m.signal(unit, job, answer + 1)
-        m.end(answer + 1)
+        m.signal(unit, job, answer + ANSWER)
+        m.end(answer + ANSWER)
     yield from finish(m, Unit.STORE)
