@@ -35,12 +35,13 @@ class BeatAccess(wiring.Component):
     step : strobe; the next byte.  `byte` enters `data` at its upper end, the lowest byte of `data` leaves, a cycle later.
     advance : strobe; `at` moves on, which it does not with the `step` of a beat's last byte.
     read, write : strobes; begin an access to the beat of `at`, a read at once, a write when what was stepped is in `data`.
-    at, next_at : the byte's address in the block, and that plus 1.
+    at : the byte's address in the block.
+    at_last : it is the request's last one.  This and `inside` are a cycle behind `at`: it moves at most every other cycle.
     inside : the byte at `at` belongs to the request.
     beat_full : it is the last of its beat.
     ended : the last byte of the request was passed.
     data : the beat, from the byte at `at` on, unless `moving`: then the last `step` is not done yet.
-    done : strobe; the access is over.
+    done : strobe; the access is over, and what was read is in `data`.
     failed : since `forget`, one was answered with an error.
     lite, memory : the buses.
     """
@@ -55,8 +56,7 @@ class BeatAccess(wiring.Component):
                 **dict.fromkeys(("empty", "is_info", "is_register", *strobes), In(1)),
                 "byte": In(8),
                 "at": Out(range(payload)),
-                "next_at": Out(range(payload + 1)),
-                **dict.fromkeys(("inside", "beat_full", "ended", "done", "failed", "moving"), Out(1)),
+                **dict.fromkeys(("at_last", "inside", "beat_full", "ended", "done", "failed", "moving"), Out(1)),
                 "data": Out(8 * config.dram_bytes),
                 "lite": Out(lite_signature(ADDRESS_BITS)),
                 "memory": Out(memory_signature(config)),
@@ -78,21 +78,21 @@ class BeatAccess(wiring.Component):
         """`at`, and where it is in the request and in the beat."""
         low, beat = exact_log2(self.payload), exact_log2(self.config.dram_bytes)
         start, started, is_first = self.address[:low], Signal(), Signal()
-        lite = exact_log2(LITE_BYTES)
+        lite, next_at = exact_log2(LITE_BYTES), Signal(range(self.payload + 1))
         m.d.comb += [
-            self.next_at.eq(self.at + 1),
-            is_first.eq(self.at == start),
+            next_at.eq(self.at + 1),
             self.inside.eq((started | is_first) & ~self.ended),
             self.beat_full.eq(
                 self.is_info | (self.at[:lite].all() & (self.is_register | (self.at[lite:beat].all() if beat > lite else 1)))
             ),
         ]
+        m.d.sync += [is_first.eq(self.at == start), self.at_last.eq(next_at == self.end)]
         with m.If(self.step):
             m.d.sync += started.eq(started | is_first)
-            with m.If(self.inside & (self.next_at == self.end)):
+            with m.If(self.inside & self.at_last):
                 m.d.sync += self.ended.eq(1)
         with m.If(self.advance | (self.step & ~self.beat_full)):
-            m.d.sync += self.at.eq(self.next_at)
+            m.d.sync += self.at.eq(next_at)
         with m.If(self.load):
             m.d.sync += self.at.eq(start)
         with m.If(self.load_beat):
@@ -103,22 +103,25 @@ class BeatAccess(wiring.Component):
     def _bus(self, m, strobe):
         """One access at a time on either bus; what is offered stays until it is taken."""
         low, beat = exact_log2(self.payload), exact_log2(self.config.dram_bytes)
-        read_address, write_address, write_data, reading, writing = (Signal() for _ in range(5))
+        reading, writing, write = Signal(), Signal(), Signal()
         memory_address = Cat(Const(0, beat), self.at[beat:], self.address[low:])
         lite = exact_log2(LITE_BYTES)
         lite_address = Cat(Const(0, lite), self.at[lite:], self.address[low:])
+        m.d.sync += write.eq(self.write)  # when the last byte of the beat is in its place
         for bus, mine, address in (
             (self.lite, self.is_register, lite_address), (self.memory, ~self.is_register, memory_address),
         ):  # fmt: skip
             m.d.comb += [
-                bus.ar.valid.eq(read_address & mine),
-                bus.aw.valid.eq(write_address & mine),
-                bus.w.valid.eq(write_data & mine),
                 bus.r.ready.eq(reading),
                 bus.b.ready.eq(writing),
                 bus.ar.payload.addr.eq(address),
                 bus.aw.payload.addr.eq(address),
             ]
+            for channel, begin in ((bus.ar, self.read & ~self.is_info), (bus.aw, write), (bus.w, write)):
+                with m.If(begin & mine):
+                    m.d.sync += channel.valid.eq(1)
+                with m.Elif(channel.ready):
+                    m.d.sync += channel.valid.eq(0)
         m.d.comb += [
             self.lite.w.payload.data.eq(self.data[-8 * LITE_BYTES :]),
             self.lite.w.payload.strb.eq(strobe[-LITE_BYTES:]),
@@ -128,33 +131,19 @@ class BeatAccess(wiring.Component):
             self.memory.ar.payload.id.eq(LOAD_ID),
         ]
 
-        def of(channel, name):
-            return Mux(self.is_register, getattr(getattr(self.lite, channel), name), getattr(getattr(self.memory, channel), name))
-
-        for pending, channel in ((read_address, "ar"), (write_address, "aw"), (write_data, "w")):
-            with m.If(of(channel, "ready")):
-                m.d.sync += pending.eq(0)
-        answered, response = Signal(), Signal(2)
-        m.d.comb += [
-            answered.eq((reading & of("r", "valid")) | (writing & of("b", "valid"))),
-            response.eq(Mux(reading, *(
-                Mux(self.is_register, getattr(self.lite, channel).payload.resp, getattr(self.memory, channel).payload.resp)
-                for channel in ("r", "b")
-            ))),
-            self.done.eq(answered),
-        ]  # fmt: skip
-        with m.If(answered):
-            m.d.sync += [reading.eq(0), writing.eq(0), self.failed.eq(self.failed | (response != OKAY))]
-        with m.If(answered & reading):
-            with m.If(self.is_register):
-                m.d.sync += self.data[: 8 * LITE_BYTES].eq(self.lite.r.payload.data)
-            with m.Else():
-                m.d.sync += self.data.eq(self.memory.r.payload.data)
-        with m.If(self.read):
-            m.d.sync += [read_address.eq(~self.is_info), reading.eq(~self.is_info)]
-        write = Signal()  # when the last byte of the beat is in its place
-        m.d.sync += write.eq(self.write)
-        with m.If(write):
-            m.d.sync += [write_address.eq(1), write_data.eq(1), writing.eq(1)]
+        # One access is under way, so an answer on either bus is its answer.
+        answers = [(reading, self.lite.r), (reading, self.memory.r), (writing, self.lite.b), (writing, self.memory.b)]
         with m.If(self.forget):
             m.d.sync += self.failed.eq(0)
+        m.d.sync += self.done.eq(0)
+        for waits, channel in answers:
+            with m.If(waits & channel.valid):
+                m.d.sync += [waits.eq(0), self.done.eq(1), self.failed.eq(self.failed | (channel.payload.resp != OKAY))]
+        with m.If(reading & self.lite.r.valid):
+            m.d.sync += self.data[: 8 * LITE_BYTES].eq(self.lite.r.payload.data)
+        with m.If(reading & self.memory.r.valid):
+            m.d.sync += self.data.eq(self.memory.r.payload.data)
+        with m.If(self.read):
+            m.d.sync += reading.eq(~self.is_info)
+        with m.If(write):
+            m.d.sync += writing.eq(1)

@@ -109,6 +109,8 @@ class HostBridge(wiring.Component):
         self._count = Signal(range(protocol.HEADER_BYTES))
         self._status = Signal(protocol.CODE_BITS)
         self._reads = Signal()  # the answer carries what is read
+        self._seen, self._last_sequence, self._again = Signal(), Signal(8), Signal()  # a request was; its number; this is it again
+        m.d.sync += self._again.eq(request.is_write & self._seen & (self._last_sequence == request.sequence))
         with m.FSM():
             self._receive(m)
             self._write(m)
@@ -149,7 +151,7 @@ class HostBridge(wiring.Component):
                     m.d.sync += self._status.eq(Status.RANGE)
                     m.next = "START"
         with m.State("PAYLOAD"):
-            self._take(m, then="CHECKSUM", when=access.next_at == request.end)
+            self._take(m, then="CHECKSUM", when=access.at_last)
             m.d.comb += [self._buffer.write_enable.eq(frame.take), access.advance.eq(frame.take)]
         with m.State("CHECKSUM"):
             self._take(m, then="DECISION", when=self._count == LAST_CHECKSUM)
@@ -182,8 +184,7 @@ class HostBridge(wiring.Component):
     def _decide(self, m):
         """All of the frame is there."""
         frame, request, access = self._frame, self._request, self._access
-        seen, last_sequence, again = Signal(), Signal(8), Signal()
-        m.d.comb += again.eq(request.is_write & seen & (last_sequence == request.sequence))
+        seen, last_sequence, again = self._seen, self._last_sequence, self._again
         m.next = "START"
         with m.If(~frame.good):
             m.d.sync += self._status.eq(Status.CHECKSUM)

@@ -53,9 +53,9 @@ class FrameBytes(wiring.Component):
         steps = Signal(8)  # a 1 for each bit to come
         sends, plain = Signal(), Signal()
         feedback = Signal()
+        m.d.sync += self.good.eq(crc == protocol.RESIDUE)
         m.d.sync += self.idle.eq(~steps[0] & ~self.o.valid & ~self.take & ~self.send)
         m.d.comb += [
-            self.good.eq(crc == protocol.RESIDUE),
             self.o.payload.eq(byte),
             feedback.eq((crc[0] ^ byte[0]) & ~plain),
         ]
@@ -141,9 +141,10 @@ class RequestHeader(wiring.Component):
             self.is_register.eq(command[1]),
             self.is_info.eq(command[1:3] == 0),
         ]
+        m.d.sync += self.known.eq(0)
         with m.Switch(command):
             with m.Case(*(command.value for command in Command)):
-                m.d.comb += self.known.eq(1)
+                m.d.sync += self.known.eq(1)
         low = exact_log2(self.payload)
         end = self.address[:low] + length[: low + 1]
         far = self.address[self.config.address_width :].any() if self.config.address_width < 32 else 0

@@ -30,15 +30,18 @@ class Command(enum.Enum, shape=4):
     MODE = 0b0000
 
 
-class _Next(enum.Enum):
-    """What the next chunk waits for."""
+_READY, _EMPTY = 2, 3  # bits of `_Next`
 
-    EMPTY = 0
-    LOOK = 1
-    DECIDE = 2
-    CLOSE = 3
-    OPEN = 4
-    READY = 5
+
+class _Next(enum.Enum):
+    """What the next chunk waits for; the two that a further chunk can follow at once have a bit each."""
+
+    LOOK = 0
+    DECIDE = 1
+    CLOSE = 2
+    OPEN = 3
+    READY = 1 << _READY
+    EMPTY = 1 << _EMPTY
 
 
 def command_layout(chip):
@@ -161,16 +164,15 @@ class SdramScheduler(wiring.Component):
         what was taken (of `waiting`, a cycle later).
         """
         write, taken = Signal(), Signal(range(2 * TURN_WORDS // self.words))  # accesses of this turn
-        over, side, offered, took = Signal(), Signal(), Signal(), Signal()
+        over, side, offered = Signal(), Signal(), Signal()
         m.d.sync += [
-            took.eq(self._take),
             over.eq(taken[exact_log2(TURN_WORDS // self.words) :].any()),
             side.eq(self.i_write.valid & (~self.i_read.valid | (write ^ over))),
             offered.eq(self.i_read.valid | self.i_write.valid),
         ]
         chunk = Signal(self.i_read.payload.shape())
         m.d.comb += chunk.eq(Mux(side, self.i_write.payload, self.i_read.payload))
-        with m.If(took):
+        with m.If(self._took):
             m.d.sync += write.eq(self._waiting_write)
             with m.If(self._waiting_write != write):
                 m.d.sync += taken.eq(self._waiting.more + 1)
@@ -181,11 +183,13 @@ class SdramScheduler(wiring.Component):
     def _next(self, m):
         """The chunk behind the present one, and the rows."""
         timing, banks, go = self.timing, self.chip.banks, self._go
-        self._take, self._move = Signal(), Signal()
+        self._take, self._took, self._move = Signal(), Signal(), Signal()  # `_took`: a cycle later, when its place is given back
+        m.d.sync += self._took.eq(self._take)
         waiting = self._waiting = Signal(self.i_read.payload.shape(), reset_less=True)
         waiting_write = self._waiting_write = Signal(reset_less=True)
         side, chunk, offered = self._choose(m)
-        state = self._state = Signal(_Next)
+        state = self._state = Signal(_Next, init=_Next.EMPTY)
+        empty, ready = state[_EMPTY], state[_READY]
         rows = Array(Signal.like(waiting.row, name=f"row{bank}", reset_less=True) for bank in range(banks))
         opened = Signal(banks)
         match, is_open, same = (Signal(name=name, reset_less=True) for name in ("match", "is_open", "same"))
@@ -193,10 +197,10 @@ class SdramScheduler(wiring.Component):
         busy = Signal()  # the row of `waiting` may not be closed yet
         m.d.comb += [
             busy.eq(Array(bank.busy for bank in self._bank_timers)[waiting.bank] | ((self._present | self._recent) & same)),
-            self._move.eq((state == _Next.READY) & ~timer.busy & ~self._present),
-            self._take.eq(offered & self._run & ((state == _Next.EMPTY) | self._move)),
-            self.i_read.ready.eq(self._take & ~side),
-            self.i_write.ready.eq(self._take & side),
+            self._move.eq(ready & ~timer.busy & ~self._present),
+            self._take.eq(offered & self._run & (empty | self._move)),
+            self.i_read.ready.eq(self._took & ~waiting_write),
+            self.i_write.ready.eq(self._took & waiting_write),
             go["precharge"].eq((state == _Next.CLOSE) & ~busy & ~go["access"]),
             go["activate"].eq((state == _Next.OPEN) & ~timer.busy & ~go["access"]),
         ]
@@ -291,7 +295,7 @@ class SdramScheduler(wiring.Component):
         timer = _Timer(m, "timer", max(timing.rp, timing.rfc, timing.mrd))
         empty = Signal()
         m.d.comb += [
-            empty.eq((self._state == _Next.EMPTY) & ~self._present & ~self._recent),
+            empty.eq(self._state[_EMPTY] & ~self._present & ~self._recent),
             idle.eq(quiet[-1]),
         ]
         with m.If(~empty | self.i_read.valid | self.i_write.valid):
