@@ -164,9 +164,11 @@ class Accelerator(wiring.Component):
             control.ended.eq(engine.ended),
         ]  # fmt: skip
         # Registers: every unit has its part in them, and what is waited for lasts for some cycles.
+        fetch_idle = Signal()  # fetch is idle long before the end
         m.d.sync += [
-            control.quiet.eq(engine.quiet & engine.axi_idle & fetch.idle),
-            control.axi_idle.eq(engine.axi_idle & fetch.idle),
+            fetch_idle.eq(fetch.idle),
+            control.quiet.eq(engine.quiet & engine.axi_idle & fetch_idle),
+            control.axi_idle.eq(engine.axi_idle & fetch_idle),
         ]
         for report, source in zip(control.errors, (fetch.error, *engine.errors), strict=True):
             wiring.connect(m, source, report)

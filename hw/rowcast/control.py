@@ -87,14 +87,15 @@ class ControlUnit(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         any_error, failed, holds, reached = Signal(), Signal(), Signal(), Signal()
-        running = Signal()
+        running, enough = Signal(), Signal()  # `enough`: `cycles` is QUIET_CYCLES - 1
         cycles = Signal(range(max(QUIET_CYCLES, CLEAR_CYCLES)))  # for which `holds` has been up before this one
         m.d.comb += [
             any_error.eq(Cat(report.valid for report in self.errors).any()),
-            reached.eq(holds & (cycles == QUIET_CYCLES - 1)),
+            reached.eq(holds & enough),
         ]
         m.d.sync += [
             cycles.eq(Mux(holds & ~reached & ~failed, cycles + 1, 0)),
+            enough.eq(holds & ~failed & (cycles == QUIET_CYCLES - 2)),
             failed.eq(running & any_error & ~failed),
             self.begin.eq(0),
             self.done_event.eq(0),

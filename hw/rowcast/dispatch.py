@@ -335,7 +335,6 @@ class Dispatch(wiring.Component):
         m.d.comb += [
             go.eq(held & ~halted),
             push.eq(Mux(go & legal, queues, 0)),
-            self.i.ready.eq(~held & ~halted),
             self.dispatched.eq(go & legal & (target[Unit.CONTROL] | (queues & ready).any())),
         ]
         with m.If(self.i.valid & self.i.ready):
@@ -345,7 +344,12 @@ class Dispatch(wiring.Component):
         with m.If(self.dispatched):
             m.d.sync += last_index.eq(item.index)
         over = self.dispatched & target[Unit.CONTROL]
-        m.d.sync += halted.eq(self.stop | self.ended | over | self.error.valid | overflow)
+        halts = Signal()
+        m.d.comb += halts.eq(self.stop | self.ended | over | self.error.valid | overflow)
+        m.d.sync += [
+            halted.eq(halts),
+            self.i.ready.eq(~halts & Mux(held, self.dispatched, ~(self.i.valid & self.i.ready))),
+        ]
         with m.If(self.start):
             m.d.sync += self.ended.eq(0)
         with m.Elif(over):

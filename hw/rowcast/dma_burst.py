@@ -106,6 +106,7 @@ class BurstSplitter(wiring.Component):
         m.d.comb += final.eq(start + more)
 
         # cycle 3: the comparison with the upper end; then the bursts
+        empty = Signal(init=1)  # the opposite of `valid`: a register of its own, for it has many to serve
         valid, wild, bad = Signal(), Signal(reset_less=True), Signal(ERROR_BITS, reset_less=True)
         beat, last = Signal(bits, reset_less=True), Signal(bits, reset_less=True)
         tag = Signal(self.tag_shape, reset_less=True)
@@ -116,12 +117,14 @@ class BurstSplitter(wiring.Component):
             self.i.ready.eq(~start_valid),
             take_start.eq(self.i.valid & ~start_valid),
             take_span.eq(start_valid & ~span_valid),
-            take.eq(span_valid & ~valid),
+            take.eq(span_valid & empty),
         ]
+        remains = take | (valid & ~(self.o.valid & self.o.ready & self.o.payload.last))
         m.d.sync += [
             start_valid.eq(take_start | (start_valid & ~take_span)),
             span_valid.eq(take_span | (span_valid & ~take)),
-            valid.eq(take | (valid & ~(self.o.valid & self.o.ready & self.o.payload.last))),
+            valid.eq(remains),
+            empty.eq(~remains),
         ]
         with m.If(~start_valid):
             m.d.sync += [
@@ -139,14 +142,14 @@ class BurstSplitter(wiring.Component):
                 span_bad.eq(start_bad),
                 span_tag.eq(start_tag),
             ]
-        with m.If(~valid):
+        with m.If(empty):
             m.d.sync += [
                 last.eq(span_last),
                 wild.eq(span_wild | (span_last >= self.window_limit[low:]) | span_bad.any()),
                 bad.eq(span_bad),
                 tag.eq(span_tag),
             ]
-        self._burst(m, beat=beat, last=last, load=~valid, first=span_first, final=span_last)
+        self._burst(m, beat=beat, last=last, load=empty, first=span_first, final=span_last)
         m.d.comb += [
             self.o.valid.eq(valid & ~wild),
             self.o.payload.addr.eq(Cat(zeros, beat)),

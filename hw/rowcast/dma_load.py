@@ -102,12 +102,10 @@ class LoadUnit(wiring.Component):
             ended.eq(self.r.valid & self.r.ready & self.r.payload.last),
             self.idle.eq(self.outstanding == 0),
         ]
+        with m.If(~self.ar.valid):  # what is not valid may be anything
+            m.d.sync += [self.ar.payload.addr.eq(bursts.payload.addr), self.ar.payload.len.eq(bursts.payload.len)]
         with m.If(issue):
-            m.d.sync += [
-                self.ar.valid.eq(1),
-                self.ar.payload.addr.eq(bursts.payload.addr),
-                self.ar.payload.len.eq(bursts.payload.len),
-            ]
+            m.d.sync += self.ar.valid.eq(1)
         with m.Elif(self.ar.ready):
             m.d.sync += self.ar.valid.eq(0)
         with m.If(issue & ~ended):

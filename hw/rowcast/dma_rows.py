@@ -98,9 +98,10 @@ class RowWalker(wiring.Component):
         dram, buffer = Signal(WORD_BITS, reset_less=True), Signal(21, reset_less=True)
         left, last = Signal(16, reset_less=True), Signal(reset_less=True)  # rows after this one; there is none
         take = Signal()
+        free = Signal(init=1)  # the opposite of `walking`: a register of its own, for it has many to serve
         dram_stride, buffer_stride = Signal(24), Signal(20)
         m.d.comb += [
-            self.i.ready.eq(~self.walking),
+            self.i.ready.eq(free),
             take.eq(self.walking & (~self.o.valid | self.o.ready)),
         ]
         with m.If(~self.walking):
@@ -113,13 +114,14 @@ class RowWalker(wiring.Component):
                 left.eq(arriving.rows - 1),
                 last.eq(arriving.rows <= 1),
                 self.walking.eq(self.i.valid & ~is_stride),
+                free.eq(~self.i.valid | is_stride),
             ]
             with m.If(self.i.valid & is_stride):
                 strides = _fields(f"{self.unit}_STRIDE", self.i.payload)
                 m.d.sync += [dram_stride.eq(strides.dram_stride), buffer_stride.eq(strides.buffer_stride)]
         with m.Elif(take):
             m.d.sync += [dram.eq(dram + dram_stride), buffer.eq(buffer + buffer_stride)]
-            m.d.sync += [left.eq(left - 1), last.eq(left == 1), self.walking.eq(~last)]
+            m.d.sync += [left.eq(left - 1), last.eq(left == 1), self.walking.eq(~last), free.eq(last)]
         self._row(m, instruction, dram=dram, buffer=buffer, take=take, last=last)
         return m
 
@@ -295,12 +297,12 @@ def first_error(m, error, *, stop, causes):
     causes : (condition, code, index), the first one wins.
     """
     halt = Signal()  # a register, from the cycle after `stop` or a cause
-    with m.If(stop):
-        m.d.sync += halt.eq(1)
+    any_cause = Cat(condition for condition, _, _ in causes).any()
     with m.If(~halt):
-        for number, (condition, code, index) in enumerate(causes):
-            with m.If(condition) if number == 0 else m.Elif(condition):
-                m.d.sync += [halt.eq(1), error.valid.eq(1), error.code.eq(code), error.index.eq(index)]
+        m.d.sync += [halt.eq(stop | any_cause), error.valid.eq(any_cause)]
+        for number, (condition, code, index) in enumerate(causes):  # without any, code and index do not matter
+            with m.If(condition) if number == 0 else (m.Elif(condition) if number < len(causes) - 1 else m.Else()):
+                m.d.sync += [error.code.eq(code), error.index.eq(index)]
     return halt
 
 

@@ -123,12 +123,10 @@ class StoreUnit(wiring.Component):
             answers.i.payload.eq(bursts.payload.tag),
             answers.i.payload.last.eq(bursts.payload.tag.last & bursts.payload.last),
         ]
+        with m.If(~self.aw.valid):  # what is not valid may be anything
+            m.d.sync += [self.aw.payload.addr.eq(bursts.payload.addr), self.aw.payload.len.eq(bursts.payload.len)]
         with m.If(issue):
-            m.d.sync += [
-                self.aw.valid.eq(1),
-                self.aw.payload.addr.eq(bursts.payload.addr),
-                self.aw.payload.len.eq(bursts.payload.len),
-            ]
+            m.d.sync += self.aw.valid.eq(1)
         with m.Elif(self.aw.ready):
             m.d.sync += self.aw.valid.eq(0)
 

@@ -147,14 +147,17 @@ class FilterUnit(wiring.Component):
         next_job, job = Signal(layout, reset_less=True), Signal(layout, reset_less=True)
         next_address = Signal(address_bits, reset_less=True)
         load, done, good = Signal(), Signal(), Signal(reset_less=True)
-        m.d.comb += self.i.ready.eq(~next_valid)
-        with m.If(~next_valid):
-            m.d.sync += [next_valid.eq(self.i.valid), next_job.eq(decoded), next_address.eq(buffer), good.eq(decoded.code == 0)]
+        ready = Signal(init=1)  # the opposite of `next_valid`: a register of its own, for it has many to serve
+        m.d.comb += self.i.ready.eq(ready)
+        with m.If(ready):
+            m.d.sync += [ready.eq(~self.i.valid), next_valid.eq(self.i.valid), next_job.eq(decoded), next_address.eq(buffer), good.eq(decoded.code == 0)]
         with m.Elif(load):
-            m.d.sync += next_valid.eq(0)
+            m.d.sync += [next_valid.eq(0), ready.eq(1)]
         m.d.comb += load.eq(next_valid & good & ~self.error.valid & ~valid)
+        with m.If(~valid):  # what is not valid may be anything
+            m.d.sync += job.eq(next_job)
         with m.If(load):
-            m.d.sync += [valid.eq(1), job.eq(next_job)]
+            m.d.sync += valid.eq(1)
         with m.Elif(done):
             m.d.sync += valid.eq(0)
 
@@ -162,8 +165,8 @@ class FilterUnit(wiring.Component):
         fields = ("flits", "columns", "rows", "chunks")
         m.submodules.nest = nest = LoopNest([layout["counts"].shape[name].width for name in fields], ahead=True)
         for count, name in zip(nest.counts, fields, strict=True):
-            m.d.comb += count.eq(Mux(load, next_job.counts[name], job.counts[name]))
-        m.d.comb += [nest.start.eq(load), nest.singles.eq(Mux(load, next_job.singles, job.singles))]
+            m.d.comb += count.eq(Mux(valid, job.counts[name], next_job.counts[name]))
+        m.d.comb += [nest.start.eq(load), nest.singles.eq(Mux(valid, job.singles, next_job.singles))]
 
         # One turn: the request, or at once if there is nothing to read.
         address = Signal(address_bits + 1, reset_less=True)  # one bit more: behind the end
@@ -202,7 +205,7 @@ class FilterUnit(wiring.Component):
                 m.d.sync += column.eq(Mux(nest.inner_last[2], 0, column + 1))
             with m.If(nest.inner_last[2]):
                 m.d.sync += row.eq(Mux(nest.inner_last[3], 0, row + 1))
-        with m.If(load):
+        with m.If(~valid):
             m.d.sync += address.eq(next_address)
         m.d.sync += self.signal.eq(Mux(done, job.signal, 0))
 

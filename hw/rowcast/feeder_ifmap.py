@@ -126,7 +126,7 @@ class IfmapUnit(wiring.Component):
         m.d.comb += [
             takes_half.eq(chunk_starts & ~turns.vector),
             self.waiting.eq(running & takes_half & ~free),
-            walk.step.eq(running & ~spilt & ~(takes_half & ~free)),  # an error ends `running`
+            walk.step.eq(running & ~spilt & (free | ~takes_half)),  # an error ends `running`
         ]
         m.d.sync += count_halves(halves, free, up=self.freed, down=walk.step & takes_half)
         with m.If(walk.step):
@@ -173,16 +173,12 @@ class IfmapUnit(wiring.Component):
             m.d.sync += self.signal.eq(0)
         m.d.comb += failing.eq((b_valid & bad) | (code != 0))
         with m.If(~self.error.valid):
+            m.d.sync += self.error.valid.eq(failing)
             with m.If(b_valid & bad):
-                m.d.sync += [
-                    self.error.valid.eq(1),
-                    self.error.code.eq(Mux(b_outside, Error.BUFFER_RANGE, Error.FIELD)),
-                    self.error.index.eq(b.index),
-                ]
-            with m.Elif(code != 0):
-                m.d.sync += [
-                    self.error.valid.eq(1), self.error.code.eq(code), self.error.index.eq(job.payload.instruction.index)
-                ]  # fmt: skip
+                m.d.sync += self.error.code.eq(Mux(b_outside, Error.BUFFER_RANGE, Error.FIELD))
+                m.d.sync += self.error.index.eq(b.index)
+            with m.Else():
+                m.d.sync += [self.error.code.eq(job.payload.code), self.error.index.eq(job.payload.instruction.index)]
 
         pad_byte = Signal(8, reset_less=True)  # taken over when all flits of earlier settings have left
         with m.If(~spilt & a_valid & a.first):
@@ -272,7 +268,7 @@ class IfmapUnit(wiring.Component):
             m.d.sync += shut.eq(1)
         vector, signal = Signal(reset_less=True), Signal(TOKEN_UNITS, reset_less=True)
         index = Signal.like(instruction.index, reset_less=True)
-        with m.If(walk.start):
+        with m.If(~running):  # the run that starts next
             m.d.sync += [vector.eq(run.vector), signal.eq(instruction.signal), index.eq(instruction.index)]
         m.d.comb += [turns.vector.eq(vector), turns.signal.eq(signal), turns.index.eq(index)]
 
@@ -363,5 +359,7 @@ class IfmapUnit(wiring.Component):
             fifo.o.ready.eq(self.vector.ready),
         ]
         back, taken = self.vector.valid & self.vector.ready, issue & b.vector
-        m.d.sync += [slots.eq(slots + back - taken), slot.eq(back | Mux(taken, slots > 1, slot))]
+        with m.If(back ^ taken):
+            m.d.sync += slots.eq(Mux(taken, slots - 1, slots + 1))
+        m.d.sync += [slot.eq(back | Mux(taken, slots > 1, slot))]
         return flits.any() | words.any() | ends.any() | fifo.o.valid

@@ -92,8 +92,10 @@ class AffineWalk(wiring.Component):
             ),
         ]
         base, delta = Signal(WALK_BASE, reset_less=True), Signal(WALK_DELTA, reset_less=True)
+        with m.If(~self.first):  # a start comes when the turns before it are over
+            m.d.sync += base.eq(self.base)
         with m.If(self.start):
-            m.d.sync += [self.first.eq(1), base.eq(self.base)]
+            m.d.sync += self.first.eq(1)
         with m.Elif(self.step):
             m.d.sync += self.first.eq(0)
         with m.If(self.step):

@@ -48,7 +48,7 @@ class Fetch(wiring.Component):
     Members
     -------
     start : strobe, only while `idle`; what was left in the buffer is dropped.
-    stop : no further burst and no further instruction; what is under way is read and dropped.
+    stop : from the next cycle on, no further burst and no further instruction; what is under way is read and dropped.
     program_base, program_length : byte address, a multiple of the beat; instructions.  Stable from `start` on.
     window_base, window_limit : first byte that may be read, first one after; stable from `start` on.
     ar, r : bursts and their beats.
@@ -102,7 +102,6 @@ class Fetch(wiring.Component):
         quit = Signal()
         fits = self.program_length[INDEX_BITS:] == 0
         m.d.comb += [
-            quit.eq(self.stop | finished | exhausted | self.error.valid),
             is_end.eq(assemble.ends),
             bursts.start.eq(self.start),
             bursts.stop.eq(quit),
@@ -129,7 +128,8 @@ class Fetch(wiring.Component):
             assemble.final.eq(last | is_end),
         ]
         index = self.o.payload.index
-        m.d.sync += judged.eq(exhausted)
+        over = Mux(self.start, 0, finished | exhausted | (transfer & assemble.final))
+        m.d.sync += [judged.eq(exhausted), quit.eq(over | self.stop | self.error.valid)]
         with m.If(self.start):
             m.d.sync += [index.eq(0), left.eq(self.program_length), last.eq(self.program_length == 1)]
             m.d.sync += [finished.eq(0), exhausted.eq(0)]
@@ -197,7 +197,7 @@ class _Bursts(wiring.Component):
         beats_left = Signal(len(self._program_beats()))
         count = Signal(range(self.max_beats + 1))
         end = Signal(len(beat) + 1)
-        above, below = Signal(), Signal()
+        inside = Signal()
         reserved = Signal(range(self.buffer_beats + 1))  # beats in the buffer or on the way to it
         pending = Signal(range(self.buffer_beats + 1))  # beats on the way
         issued = Signal()
@@ -224,15 +224,14 @@ class _Bursts(wiring.Component):
                 m.d.sync += end.eq(beat + count)
                 m.next = "CHECK"
             with m.State("CHECK"):
-                m.d.sync += [
-                    above.eq(self.ar.payload.addr >= self.window_base),
-                    below.eq(end <= self.window_limit[low:]),
-                ]
+                m.d.sync += inside.eq(
+                    (self.ar.payload.addr >= self.window_base) & (end <= self.window_limit[low:])
+                )
                 m.next = "ISSUE"
                 with m.If(self.stop):
                     m.next = "IDLE"
             with m.State("ISSUE"):
-                m.d.comb += [self.ar.valid.eq(above & below), self.outside.eq(~(above & below))]
+                m.d.comb += [self.ar.valid.eq(inside), self.outside.eq(~inside)]
                 with m.If(issued):
                     m.d.sync += [beat.eq(end), beats_left.eq(beats_left - count)]
                     m.next = "PLAN"

@@ -1,6 +1,6 @@
 """A short queue in distributed RAM whose ends are registers."""
 
-from amaranth import Cat, Const, Module, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -61,9 +61,9 @@ class Fifo(wiring.Component):
             m.d.sync += tail.eq(tail + 1)
         with m.If(pop):
             m.d.sync += head.eq(head + 1)
-        with m.If(push ^ pop):  # one adder: + 1 or - 1
+        with m.If(push ^ pop):
             m.d.sync += [
-                level.eq(level + Cat(Const(1, 1), pop.replicate(address_bits))),
+                level.eq(Mux(pop, level - 1, level + 1)),  # `pop` may be late: it goes through no adder
                 single.eq(Cat(level == 0, level == 2).bit_select(pop, 1)),
                 self.o.valid.eq(push | ~single),
             ]

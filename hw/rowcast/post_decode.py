@@ -76,12 +76,14 @@ class PostDecoder(wiring.Component):
         right = {name: opcode[name] & ~wrong.get(name, 0) for name in FORMATS}
         silent = i.signal == 0
         early = right["POST_PE"] | right["POST_LOOP"]
-        m.d.comb += self.i.ready.eq(~self.valid)
+        ready = Signal(init=1)  # the opposite of `valid`: a register of its own, for it has many to serve
+        m.d.comb += self.i.ready.eq(ready)
         with m.If(self.take):
-            m.d.sync += self.valid.eq(0)
-        with m.If(~self.valid):
+            m.d.sync += [self.valid.eq(0), ready.eq(1)]
+        with m.If(ready):
             m.d.sync += [
                 self.valid.eq(self.i.valid),
+                ready.eq(~self.i.valid),
                 *(word[name].eq(opcode[name]) for name in FORMATS),
                 word.when_idle.eq(
                     (early & ~silent) | right["POST_SET"] | right["MARK"] | (right["POST_RUN"] & ~drains)
