@@ -106,6 +106,8 @@ class HostBridge(wiring.Component):
             self._buffer.write_data.eq(self.i.payload),
         ]  # fmt: skip
         self._expired = self._timer(m)
+        self._here = Signal()  # a byte waits, and so does the frame
+        m.d.sync += self._here.eq(self.i.valid & ~self.i.ready & self._frame.idle & ~self._frame.take & ~self._frame.send)
         self._count = Signal(range(protocol.HEADER_BYTES))
         self._status = Signal(protocol.CODE_BITS)
         self._reads = Signal()  # the answer carries what is read
@@ -120,7 +122,7 @@ class HostBridge(wiring.Component):
     def _timer(self, m):
         """The tick, and whether it is the second one without a byte between."""
         timer, quiet, expired = Signal(range(self.timeout)), Signal(), Signal()
-        m.d.comb += expired.eq(self.tick & quiet)
+        m.d.sync += expired.eq(self.tick & quiet)
         m.d.sync += [self.tick.eq(timer == 0), timer.eq(Mux(timer == 0, self.timeout - 1, timer - 1))]
         with m.If(self.tick):
             m.d.sync += quiet.eq(1)
@@ -134,9 +136,9 @@ class HostBridge(wiring.Component):
         """From the start byte to the decision what to do."""
         frame, request, access = self._frame, self._request, self._access
         with m.State("HUNT"):
-            m.d.comb += [self.i.ready.eq(frame.idle), frame.clear.eq(1)]
+            m.d.comb += [self.i.ready.eq(self._here), frame.clear.eq(1)]
             m.d.sync += [self._count.eq(0), self._status.eq(Status.OK), self._reads.eq(0)]
-            with m.If(self.i.valid & self.i.ready & (self.i.payload == protocol.START_REQUEST)):
+            with m.If(self._here & (self.i.payload == protocol.START_REQUEST)):
                 m.next = "HEADER"
         with m.State("HEADER"):
             self._take(m, then="RANGE", when=self._count == LAST_HEADER)
@@ -164,9 +166,9 @@ class HostBridge(wiring.Component):
         """Wait for a byte and begin with it; if `when` holds it was the last one."""
         frame = self._frame
         m.d.comb += [
-            self.i.ready.eq(frame.idle),
+            self.i.ready.eq(self._here),
             frame.byte.eq(self.i.payload),
-            frame.take.eq(self.i.valid & frame.idle),
+            frame.take.eq(self._here),
         ]
         with m.If(frame.take):
             self._step(m, then, when)
