@@ -10,7 +10,6 @@ from amaranth.utils import ceil_log2
 
 from . import hierarchy, isa
 from .interfaces import INDEX_BITS, param_layout, payload_layout, unit_ports, vector_layout, write_port
-from .isa import PostSource
 from .loops import LoopNest
 from .params import ParamLoader
 from .post_column import ADDRESS_BITS, PostColumn, job_layout, settings_layout
