@@ -32,7 +32,7 @@ class PEArray(wiring.Component):
     filter_valid, filter_flit, ifmap_valid, ifmap_flit : the networks' inputs (`flit_layout`), always taken.
     control : the record (`pe_control_layout`); all 0 is no work.
     o_valid : psums are there, one a column.  A drain of a row must follow one of a lower row by more cycles than it is
-        rows higher, else two psums meet in the chain or pass each other.
+        rows higher, else two psums meet in the chain or pass each other.  o_soon : so it is in the next cycle.
     o_psum : int32, a list: one a column.
     """
 
@@ -113,7 +113,8 @@ class PEArray(wiring.Component):
                 ]
                 above[column] = pe.psum_out
             drained, soon = self._valid(m, row, drain, drained)
-        m.d.comb += [self.o_valid.eq(drained), self.o_soon.eq(soon), *(o.eq(psum) for o, psum in zip(self.o_psum, above, strict=True))]
+        m.d.comb += [self.o_valid.eq(drained), self.o_soon.eq(soon)]
+        m.d.comb += [o.eq(psum) for o, psum in zip(self.o_psum, above, strict=True)]
         return m
 
     def _valid(self, m, row, drain, above):

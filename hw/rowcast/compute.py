@@ -453,6 +453,7 @@ class ComputeUnit(wiring.Component):
             run_end.eq(chunk_end & ~more),
             pass_end.eq(run_end & run.last),
             nest.start.eq(restart),
+            nest.fresh.eq(restart),
             decoder.take.eq(decoder.valid & (~loaded | run_end)),
             gate.filter_filled.eq(self.filter_filled),
             gate.ifmap_filled.eq(self.ifmap_filled),

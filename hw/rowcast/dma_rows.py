@@ -300,6 +300,7 @@ def first_error(m, error, *, stop, causes):
     any_cause = Cat(condition for condition, _, _ in causes).any()
     with m.If(~halt):
         m.d.sync += [halt.eq(stop | any_cause), error.valid.eq(any_cause)]
+    with m.If(~error.valid):
         for number, (condition, code, index) in enumerate(causes):  # without any, code and index do not matter
             with m.If(condition) if number == 0 else (m.Elif(condition) if number < len(causes) - 1 else m.Else()):
                 m.d.sync += [error.code.eq(code), error.index.eq(index)]

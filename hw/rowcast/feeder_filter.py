@@ -147,6 +147,7 @@ class FilterUnit(wiring.Component):
         next_job, job = Signal(layout, reset_less=True), Signal(layout, reset_less=True)
         next_address = Signal(address_bits, reset_less=True)
         load, done, good = Signal(), Signal(), Signal(reset_less=True)
+        idle = Signal(init=1)  # the opposite of `valid`
         ready = Signal(init=1)  # the opposite of `next_valid`: a register of its own, for it has many to serve
         m.d.comb += self.i.ready.eq(ready)
         with m.If(ready):
@@ -154,19 +155,19 @@ class FilterUnit(wiring.Component):
         with m.Elif(load):
             m.d.sync += [next_valid.eq(0), ready.eq(1)]
         m.d.comb += load.eq(next_valid & good & ~self.error.valid & ~valid)
-        with m.If(~valid):  # what is not valid may be anything
+        with m.If(idle):  # what is not valid may be anything
             m.d.sync += job.eq(next_job)
         with m.If(load):
-            m.d.sync += valid.eq(1)
+            m.d.sync += [valid.eq(1), idle.eq(0)]
         with m.Elif(done):
-            m.d.sync += valid.eq(0)
+            m.d.sync += [valid.eq(0), idle.eq(1)]
 
         # The loops.  They restart from `job` within a run, and from `next_job` when the next one is loaded.
         fields = ("flits", "columns", "rows", "chunks")
         m.submodules.nest = nest = LoopNest([layout["counts"].shape[name].width for name in fields], ahead=True)
         for count, name in zip(nest.counts, fields, strict=True):
             m.d.comb += count.eq(Mux(valid, job.counts[name], next_job.counts[name]))
-        m.d.comb += [nest.start.eq(load), nest.singles.eq(Mux(valid, job.singles, next_job.singles))]
+        m.d.comb += [nest.start.eq(load), nest.fresh.eq(~valid), nest.singles.eq(Mux(valid, job.singles, next_job.singles))]
 
         # One turn: the request, or at once if there is nothing to read.
         address = Signal(address_bits + 1, reset_less=True)  # one bit more: behind the end
@@ -205,7 +206,7 @@ class FilterUnit(wiring.Component):
                 m.d.sync += column.eq(Mux(nest.inner_last[2], 0, column + 1))
             with m.If(nest.inner_last[2]):
                 m.d.sync += row.eq(Mux(nest.inner_last[3], 0, row + 1))
-        with m.If(~valid):
+        with m.If(idle):
             m.d.sync += address.eq(next_address)
         m.d.sync += self.signal.eq(Mux(done, job.signal, 0))
 

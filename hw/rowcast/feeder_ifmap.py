@@ -111,8 +111,8 @@ class IfmapUnit(wiring.Component):
         ifmap = Signal(settings)
 
         job, failing = self._decode(m), Signal()
-        empty = ~(running | a_valid | b_valid)  # what is spilt stands behind a valid b
-        ident, code, done = self._elaborate_instructions(m, job, walk, running, turns, ifmap, empty, failing)
+        still = ~(a_valid | b_valid)  # what is spilt stands behind a valid b
+        ident, code, done = self._elaborate_instructions(m, job, walk, running, turns, ifmap, still, failing)
         m.d.comb += [
             turns.first.eq(walk.first),
             turns.last.eq(walk.last),
@@ -224,7 +224,7 @@ class IfmapUnit(wiring.Component):
         ]
         return skid.o
 
-    def _elaborate_instructions(self, m, job, walk, running, turns, ifmap, empty, failing):
+    def _elaborate_instructions(self, m, job, walk, running, turns, ifmap, still, failing):
         """Take instructions: a run when the one before has made its last step, the others when no turn is under way.
 
         Returns the layout of a PE's new ID to send now, the error code of the instruction, and the signal that says
@@ -236,11 +236,12 @@ class IfmapUnit(wiring.Component):
         code, done, turn, go, second = Signal(4), Signal(), Signal(), Signal(), Signal()
         shut = Signal()  # `running`, or there was an error
         m.d.comb += [
-            turn.eq(job.valid & Mux(is_run, ~running, empty) & ~self.error.valid),
+            turn.eq(job.valid & ~running & (is_run | still) & ~self.error.valid),
             code.eq(Mux(turn, job.payload.code, 0)),
-            go.eq(job.valid & job.payload.good_other & empty & ~shut),
+            go.eq(job.valid & job.payload.good_other & still & ~shut),
             job.ready.eq(walk.start | (go & (~is_loop | second))),
             walk.start.eq(job.valid & job.payload.good_run & ~shut),
+            walk.fresh.eq(~running),
             walk.base.address.eq(run.buffer),
             walk.base.y.eq(run.y),
             walk.base.x.eq(run.x),

@@ -29,8 +29,9 @@ class AffineWalk(wiring.Component):
     Members
     -------
     write, level, count, delta : set a level's turns and steps; not while the nest runs.
-    start, base : strobe, and the sums of the first turn.  May come with the `step` that leaves the last turn.
+    start, base : strobe, and the sums of the first turn. 
     step : strobe.
+    fresh : up with `start`, down with `step` (see `LoopNest`).
     first, last, leaves : of the current turn; bit i of `leaves`: all levels below i are in their last turn.
     address, y, x : of the turn before.
     """
@@ -42,6 +43,7 @@ class AffineWalk(wiring.Component):
     start: Signal
     base: data.View
     step: Signal
+    fresh: Signal
     first: Signal
     last: Signal
     leaves: Signal
@@ -59,6 +61,7 @@ class AffineWalk(wiring.Component):
                 "start": In(1),
                 "base": In(WALK_BASE),
                 "step": In(1),
+                "fresh": In(1),
                 "first": Out(1),
                 "last": Out(1),
                 "leaves": Out(LEVELS),
@@ -82,6 +85,7 @@ class AffineWalk(wiring.Component):
                 m.d.sync += [turns.eq(self.count), single.eq(self.count == 1)]
         m.d.comb += [
             nest.start.eq(self.start),
+            nest.fresh.eq(self.fresh),
             nest.step.eq(self.step),
             self.last.eq(nest.last),
             self.leaves.eq(nest.inner_last),

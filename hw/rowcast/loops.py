@@ -25,6 +25,7 @@ class LoopNest(wiring.Component):
     counts : turns of each level, at least 1, stable while the nest runs.
     singles : with `ahead`: the levels whose count is 1; as stable.
     start, step : strobes.
+    fresh : with `ahead`: up with `start`, down with `step`, else anything; says early what a strobe would do.
     at_last, inner_last, advance : a bit for each level.
     last : the last turn of all.
     """
@@ -43,7 +44,7 @@ class LoopNest(wiring.Component):
         super().__init__(
             {
                 **{f"count{i}": In(width) for i, width in enumerate(self.widths)},
-                **({"singles": In(levels)} if ahead else {}),
+                **({"singles": In(levels), "fresh": In(1)} if ahead else {}),
                 "start": In(1),
                 "step": In(1),
                 "at_last": Out(levels),
@@ -57,6 +58,7 @@ class LoopNest(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         singles = self.singles if self.ahead else Cat(count == 1 for count in self.counts)
+        fresh = self.fresh if self.ahead else self.start
         following = []  # whether each level is in its last turn after a `step`
         for i, width in enumerate(self.widths):
             left = Signal(width, name=f"left{i}")  # turns after this one
@@ -66,7 +68,7 @@ class LoopNest(wiring.Component):
                 one_left = Signal(name=f"one_left{i}")
             m.d.comb += [
                 self.advance[i].eq(self.inner_last[i] & ~self.at_last[i]),
-                load.eq(self.start | self.at_last[i]),
+                load.eq(fresh | self.at_last[i]),
             ]
             # What is loaded does not depend on `step`, which may come late: it only enables.
             with m.If(self.start | (self.step & self.inner_last[i])):
@@ -81,10 +83,9 @@ class LoopNest(wiring.Component):
         if self.ahead:
             levels = len(following)
             m.d.comb += self.inner_last[0].eq(1)
-            # `start` is late and chooses at the end.
-            ends = [Mux(self.start, singles[:i].all(), Cat(following[:i]).all()) for i in range(1, levels + 1)]
+            ends = [Mux(fresh, singles[:i].all(), Cat(following[:i]).all()) for i in range(1, levels + 1)]
             with m.If(self.start | self.step):
-                m.d.sync += [self.at_last.eq(Mux(self.start, singles, Cat(following))), self.last.eq(ends[-1])]
+                m.d.sync += [self.at_last.eq(Mux(fresh, singles, Cat(following))), self.last.eq(ends[-1])]
                 m.d.sync += self.inner_last[1:].eq(Cat(ends[:-1]))
         else:
             inner = Const(1)

@@ -10,7 +10,6 @@ from amaranth.utils import ceil_log2
 
 from . import hierarchy, isa
 from .interfaces import INDEX_BITS, param_layout, payload_layout, unit_ports, vector_layout, write_port
-from .isa import PostSource
 from .loops import LoopNest
 from .params import ParamLoader
 from .post_column import ADDRESS_BITS, PostColumn, job_layout, settings_layout
@@ -179,11 +178,12 @@ class PostUnit(wiring.Component):
             data.View(payload_layout(name), word.payload[: payload_layout(name).size]) for name in FORMATS
         )
         still, behind, room, go = Signal(), Signal(), Signal(), Signal()
+        not_drain = Signal()  # the opposite of `is_drain`, which has many to serve
         failed = self.error.valid
         m.d.comb += [
             still.eq(~self.issuing & ~self.pending & ~self.arriving),
             # A run behind another one: only drain behind drain, whose settings are the same.
-            behind.eq(self.is_drain & (self.runs < self.MAX_RUNS) & ~self.pending & ~self.issuing & ~self.complete),
+            behind.eq(~not_drain & (self.runs < self.MAX_RUNS) & ~self.pending & ~self.issuing & ~self.complete),
             room.eq((self.idle | behind) & self.drainable),
             go.eq(
                 decoder.valid & ~failed
@@ -207,6 +207,7 @@ class PostUnit(wiring.Component):
             with m.If(word.POST_RUN):
                 m.d.sync += [
                     self.is_drain.eq(word.drains),
+                    not_drain.eq(~word.drains),
                     self.settings.source.eq(run.source),
                     self.run.buffer.eq(run.buffer),
                     self.run.slot.eq(run.slot),
@@ -264,6 +265,7 @@ class PostUnit(wiring.Component):
         m.d.sync += [draining.eq(drains), word_start.eq(starts), self.drain.eq(drains & ~passes & (~starts | all_free))]
         m.d.comb += [
             nest.start.eq(started),
+            nest.fresh.eq(started),
             self.overflow.eq(draining & past),
             self.drain_row.eq(row),
             self.drain_psum.eq(Cat(psum[:-1], half)),
@@ -337,6 +339,7 @@ class PostUnit(wiring.Component):
             self.last_arrives.eq(valid & nest.last),
             load.eq(self.pending & (~self.arriving | self.last_arrives)),
             nest.start.eq(self.pending & ~self.arriving),  # after its last step the nest restarts by itself
+            nest.fresh.eq(~self.arriving),
             nest.step.eq(valid),
         ]
         with m.If(self.accept):

@@ -34,6 +34,7 @@ def test_turns(levels, ahead):
             ctx.set(port, count)
         if ahead:
             ctx.set(dut.singles, sum((count == 1) << i for i, count in enumerate(counts)))
+            ctx.set(dut.fresh, 1)
         ctx.set(dut.start, 1)
         await ctx.tick()
         ctx.set(dut.start, 0)
@@ -49,7 +50,11 @@ def test_turns(levels, ahead):
                     if turn == broken:
                         break
                     while rng.random() < 0.3:
+                        if ahead:
+                            ctx.set(dut.fresh, rng.random() < 0.5)
                         await ctx.tick()
+                    if ahead:
+                        ctx.set(dut.fresh, 0)
                     found = tuple(ctx.get(s) for s in (dut.at_last, dut.inner_last, dut.advance, dut.last))
                     assert found == expected, f"turn {turn} of {counts}"
                     ctx.set(dut.step, 1)
