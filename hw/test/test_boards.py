@@ -3,8 +3,10 @@
 import random
 
 import pytest
+from amaranth import Elaboratable, Module, Signal
+from amaranth.back import rtlil
 from rowcast.boards import BOARDS, BoardError, board
-from rowcast.boards.clocks import ClockError, pll_setting
+from rowcast.boards.clocks import BoardClock, ClockError, pll_setting
 from rowcast.config import preset
 
 # family: (detector, oscillator, output) in MHz, from the data sheets' tables, written down a second time
@@ -57,3 +59,25 @@ def test_unknown_board_names_all():
 def test_spram_needs_beats_of_eight_bytes():
     with pytest.raises(BoardError, match="dram_bytes must be 8"):
         board("icebreaker").check(preset("tiny").replace(dram_bytes=16, act_banks=2))
+
+
+class _Clocked(Elaboratable):
+    """A flip-flop with a board's clock."""
+
+    def __init__(self, family):
+        self.family, self.out = family, Signal()
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.clock = BoardClock(self.family, Signal(), pll_setting(self.family, 25e6, 100e6))
+        m.d.sync += self.out.eq(~self.out)
+        return m
+
+
+@pytest.mark.parametrize(("family", "held"), [("ecp5", True), ("gowin", False)])
+def test_start(family, held):
+    """The ECP5's clock waits and nothing is reset; other domains have a reset."""
+    made = _Clocked(family)
+    text = rtlil.convert(made, ports=[made.out], emit_src=False)
+    assert ("cell \\DCCA" in text) == held
+    assert ("process" in text.split("module \\top")[1] and "\\rst" in text.split("module \\top")[1]) != held

@@ -12,6 +12,7 @@ from amaranth.sim import Simulator
 from rowcast import Config, preset
 from rowcast.soc.arbiter import MemoryArbiter
 from rowcast.soc.bus import memory_signature
+from rowcast.soc.bus_registers import BusRegisters
 from rowcast.soc.onchip import SPRAM_BYTES, OnChipMemory
 
 TINY = preset("tiny")
@@ -235,10 +236,11 @@ def test_shared_store_takes_turns():
 
 
 class Arbitrated(wiring.Component):
-    """The arbiter in front of a memory."""
+    """The arbiter in front of a memory, with registers between them if they are asked for."""
 
-    def __init__(self, config, size):
+    def __init__(self, config, size, *, registers=False):
         self.arbiter, self.memory = MemoryArbiter(config), OnChipMemory(config, size=size)
+        self.registers = BusRegisters(memory_signature(config)) if registers else None
         super().__init__({"main": In(memory_signature(config)), "side": In(memory_signature(config))})
 
     def elaborate(self, platform):
@@ -246,12 +248,17 @@ class Arbitrated(wiring.Component):
         m.submodules.arbiter, m.submodules.memory = self.arbiter, self.memory
         for name in ("main", "side"):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(self.arbiter, name))
-        wiring.connect(m, self.arbiter.bus, self.memory.bus)
+        near = self.arbiter.bus
+        if self.registers is not None:
+            m.submodules.registers = self.registers
+            wiring.connect(m, near, self.registers.i)
+            near = self.registers.o
+        wiring.connect(m, near, self.memory.bus)
         return m
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.4])
-@pytest.mark.parametrize("memory", ["on chip", "slow"])
+@pytest.mark.parametrize("memory", ["on chip", "registers", "slow"])
 def test_two_managers(stall, memory):
     """Each gets its own beats and answers in order, and all that both write arrives."""
     rng = random.Random(f"{memory} {stall}")
@@ -264,7 +271,7 @@ def test_two_managers(stall, memory):
         writes = random_writes(rng, bursts(rng, count, beat_bytes=8, low=low, high=low + quarter, longest=longest), 8)
         jobs[name] = reads, writes
     slow = Slow(data, rng.random() if stall else 0.3) if memory == "slow" else None
-    dut = Arbitrated(TINY, SIZE) if slow is None else MemoryArbiter(TINY)
+    dut = Arbitrated(TINY, SIZE, registers=memory == "registers") if slow is None else MemoryArbiter(TINY)
     managers = [
         Manager(getattr(dut, name), beat_bytes=8, reads=reads, writes=writes, stall=stall if name == "main" else 0.0,
                 seed=1, ahead=100 if name == "main" else 1)
@@ -352,6 +359,27 @@ class Slow:
             await addresses(ctx, bus.aw, self.writes)
 
         return [read_addresses, write_addresses, read, write, answer]
+
+
+def test_registers_of_some_channels():
+    """The others pass as they are, in the same cycle; a channel that there is not is named."""
+    with pytest.raises(ValueError, match="no channel q; there are ar, r, aw, w, b"):
+        BusRegisters(memory_signature(TINY), ("q", "r"))
+
+    async def look(ctx):
+        seen = []
+        for _ in range(2):
+            ctx.set(dut.i.aw.valid, 1)
+            ctx.set(dut.i.ar.valid, 1)
+            seen.append((ctx.get(dut.o.aw.valid), ctx.get(dut.o.ar.valid)))
+            await ctx.tick()
+        assert seen == [(1, 0), (1, 1)]
+
+    dut = BusRegisters(memory_signature(TINY), ("ar", "r"))
+    simulation = Simulator(dut)
+    simulation.add_clock(1e-6)
+    simulation.add_testbench(look)
+    simulation.run()
 
 
 def test_nobody_starves():
