@@ -11,7 +11,7 @@ class InputError(ValueError):
 _EXPECTED = {
     "rowcast.boards.board.BoardError", "rowcast.boards.clocks.ClockError", "rowcast.config.ConfigError", "rowcast.emit.EmissionError", "rowcast.isa.IsaError",
     "rowcast_models.graph.tensor.GraphError", "rowcast_models.frontend.model.ModelError",
-    "rowcast_models.compiler.network.CompileError", "rowcast_models.compiler.tokens.TokenOverflow",
+    "rowcast_models.compiler.errors.CompileError", "rowcast_models.compiler.tokens.TokenOverflow",
     "rowcast_models.quantise.QuantiseError", "rowcast_models.reference.ReferenceError",
     "rowcast_sim.tools.ToolError", "rowcast_sim.verilated.SimulationError", "rowcast_sim.functional.Deadlock",
     "rowcast_sim.host.link.LinkError", "rowcast_sim.host.device.DeviceError",

@@ -1,57 +1,34 @@
 """A whole graph to a program: which tensors stay in the buffer, which pass through memory, and one lowering a node."""
 
-import itertools
-import math
 from dataclasses import replace
 
 import numpy as np
-from rowcast.isa import IsaError, PostMode, PostSource
+from rowcast.isa import IsaError
 
 from .. import graph as g
-from ..golden.requantise import encode_params, quantise_multiplier_average
+from .array_nodes import AHEAD, ARRAY, LIGHT, ArrayNodes
 from .builder import Builder
-from .chain import ChainJob, chain_box, chain_steps
 from .compact import check_program, unsupported, without_vector_unit
-from .convolution import ConvJob, convolution_steps
-from .flow import Flow, Progress, in_turn
-from .geometry import ConvShape, ceil_div
-from .layout import (
-    concat_parts,
-    is_identity,
-    pad_shape,
-    place_of_part,
-    reshape_positions,
-    select_shape,
-    selected_words,
-)
-from .mapping import MappingError, Memory, find_mapping
+from .errors import CompileError
+from .flow import Flow, Progress
+from .geometry import ceil_div
+from .joined import JoinedNodes
+from .layout import is_identity, reshape_positions
+from .mapping import MappingError, Memory
+from .moving_nodes import MovingNodes
 from .padding import fold_padding
 from .placement import Placement, Value, nhwc
 from .program import ALIGN, Layer, Program, TensorPlace, pack
-from .resize import ResizeJob, resize_steps
-from .settings import Place, PostSettings
-from .shapes import channel_sum_shape, conv_shape, in_parts
+from .settings import Place
 from .tokens import synchronise
-from .vector import VectorError, VectorJob, lower_vector, vector_steps
+from .vector import VectorError
+from .vector_nodes import VECTOR, VectorNodes
 from .weave import VECTORS, Misfit, Task, Weaver, Work, at_once
 
 __all__ = ["CompileError", "compile_graph"]
 
 MAX_IMAGE = 1 << 31  # bytes: what 32-bit word addresses and common boards can hold
 MAX_SELECTION = 1 << 24  # weights of 0 and 1 that move the elements of a tensor
-MAX_WINDOW = 1 << 14  # pixels of which the vector unit makes exact sums
-BYPASS = PostSettings(PostMode.BYPASS, 0, -128, 127)  # bytes as they are
-AHEAD = 12  # nodes: how far behind the first one that has to wait others may begin
-WORD_CYCLES = 3  # of a word of a table, a sum or an addition, with its share of the memory bus
-CHAIN = 6  # part of the activation memory that a normalisation over channels gets: so many make the whole
-WORSE = 1.06  # a node of the array rather waits for others to end than take so much longer
-ARRAY = (g.ChannelSum, g.Conv, g.FullyConnected)
-LIGHT = (g.ChannelSum,)
-VECTOR = (g.MaxPool, g.AveragePool, g.Elementwise, g.Table)
-
-
-class CompileError(ValueError):
-    """A graph that cannot be mapped: names the node, what is in the way, and what would work."""
 
 
 def compile_graph(graph, config, *, memory=None, keep_all=False, progress=None):
@@ -92,13 +69,13 @@ class _Spill(Exception):
 
 
 class _Apart(Exception):
-    """A convolution finds no mapping together with the pooling of its results."""
+    """Joined nodes do not fit the buffer together: the last of them is done apart."""
 
     def __init__(self, name):
         self.name = name
 
 
-class _Compiler(Placement):
+class _Compiler(JoinedNodes, ArrayNodes, VectorNodes, MovingNodes, Placement):
     """Goes through the graph node by node; `lower_<kind>` plans a node and returns its `Work`.
 
     Nodes of the array begin one after the other; those of the vector unit begin as soon as what makes their inputs has
@@ -118,46 +95,6 @@ class _Compiler(Placement):
         # Nodes that have not begun, by number.
         self.left = {number: node for number, node in enumerate(graph.nodes) if node.name not in inside}
         self.unlucky = None  # numbers of the tasks that left no room for a node
-
-    def find_pools(self, apart):
-        """{tensor: [node]} of poolings that are done in the passes of the convolution that makes their input.
-
-        They spare a large tensor its ways to memory and back, if windows lie side by side and nothing else reads it.
-        """
-        found = {}
-        for node in self.graph.nodes:
-            if not isinstance(node, g.MaxPool):
-                continue
-            (name,) = node.inputs
-            made_by, (_, e, f, _) = self.graph.producer(name), nhwc(self.graph.tensors[name].shape)
-            layout = nhwc(self.graph.tensors[name].shape)
-            if (
-                isinstance(made_by, g.Conv) and made_by.groups == 1 and name not in apart and name not in self.outside
-                and len(self.graph.consumers(name)) == 1 and not {name, node.output} & set(self.homes)
-                and tuple(node.window) == tuple(node.stride) and not np.any(node.padding)
-                and not (e % node.window[0] or f % node.window[1]) and 2 * self.words(layout) > self.config.act_words
-            ):  # fmt: skip
-                found[name] = [node]
-        return found
-
-    def find_chains(self, apart):
-        """{squares: [sums, product]} of normalisations over channels whose parts are done together, box by box."""
-        found = {}
-        for sums in self.graph.nodes:
-            if not isinstance(sums, g.ChannelSum) or nhwc(self.graph.tensors[sums.output].shape)[3] % self.config.lanes:
-                continue
-            squares, users = self.graph.producer(sums.inputs[0]), self.graph.consumers(sums.output)
-            if not isinstance(squares, g.Table) or len(users) != 1 or len(self.graph.consumers(squares.output)) != 1:
-                continue
-            (product,), names = users, {squares.output, sums.output}
-            if (
-                isinstance(product, g.Elementwise) and product.kind == "mul"
-                and set(product.inputs) == {*squares.inputs, sums.output} and squares.output not in apart
-                and not names & self.outside and not {*names, product.output} & set(self.homes)
-                and not isinstance(self.graph.producer(squares.inputs[0]), g.Reshape)
-            ):  # fmt: skip
-                found[squares.output] = [sums, product]
-        return found
 
     # Nodes --------------------------------------------------------------------------------------------------------------
 
@@ -221,7 +158,7 @@ class _Compiler(Placement):
                 self.unlucky = (number, at_work)
                 return False
             if node.output in self.joined:
-                raise _Apart(node.output) from error
+                raise _Apart(self.result(node)) from error
             spilled = self.largest()
             if spilled is not None:
                 raise _Spill(spilled) from error
@@ -323,18 +260,6 @@ class _Compiler(Placement):
         """Of a node's inputs and output."""
         return Flow(self.progress, node.inputs, node.output)
 
-    def shared_room(self, room, node):
-        """(first word, words) that a node of the array gets of a gap: some is left to the vector unit if it has work."""
-        start, size = room
-        there, kept = self.begun | {self.result(node)}, 0
-        if isinstance(node, LIGHT):
-            return start, min(size, self.config.act_words // share(node))
-        for other in itertools.islice(self.left.values(), AHEAD):
-            if isinstance(other, VECTOR + LIGHT) and other is not node and all(name in there for name in other.inputs):
-                there.add(self.result(other))
-                kept += self.config.act_words // (CHAIN if other.output in self.joined else share(other))
-        return start, size - min(kept, size // 2)
-
     def constant(self, node):
         """A tensor that lies in memory from the start, among the constants."""
         layout = nhwc(node.values.shape)
@@ -402,383 +327,12 @@ class _Compiler(Placement):
             return result
         raise error
 
-    # Convolutions -------------------------------------------------------------------------------------------------------
-
-    def lower_conv(self, node, layout):
-        source = self.values[node.inputs[0]]
-        shape, weights = conv_shape(node, source.layout, layout, self.config.lanes)
-        return self.convolution(node, layout, source, shape, weights)
-
-    def lower_channelsum(self, node, layout):
-        source, lanes = self.values[node.inputs[0]], self.config.lanes
-        channels = layout[3]
-        if channels % lanes:  # the last word has bytes that must not count: dense filters of 0 and 1
-            distance = np.arange(channels)[None, :] - np.arange(channels)[:, None]
-            band = (distance >= -node.before) & (distance <= node.after)
-            dense = g.Conv(
-                name=node.name, inputs=node.inputs, output=node.output, weights=band[:, None, None, :],
-                bias=np.zeros(channels, np.int64), post=node.post,
-            )  # fmt: skip
-            return self.lower_conv(dense, layout)
-        shape, weights, params, zero_point = self.channel_sum(node, source.layout)
-        return self.array(node, layout, source, shape, weights, params, self.through_home(node, settings(node.post)), zero_point)
-
-    def channel_sum(self, node, layout):
-        """(ConvShape, weights, parameters, zero point) of sums over neighbouring channels of such a tensor."""
-        shape, weights = channel_sum_shape(node.before, node.after, layout, self.config.lanes)
-        zero_point, post = self.graph.tensors[node.inputs[0]].zero_point, node.post
-        sums = weights.astype(np.int64).sum((0, 1, 3, 4, 5))
-        params = encode_params(-zero_point * sums, post.multiplier, post.shift, post.post_mode)[None]
-        return shape, weights, params, zero_point
-
-    def lower_fullyconnected(self, node, layout):
-        source, lanes = self.values[node.inputs[0]], self.config.lanes
-        n, h, w, c = source.layout
-        m, words = layout[3], ceil_div(c, lanes)
-        full = np.zeros((ceil_div(m, lanes) * lanes, h * w, words * lanes), node.weights.dtype)
-        full[:m, :, :c] = np.asarray(node.weights).reshape(m, h * w, c)
-        channels = h * w * words * lanes if h * w > 1 else c
-        full = full.reshape(1, full.shape[0], 1, 1, -1)[..., :channels]
-        shape = ConvShape(
-            1, 1, n, 1, n, 1, 1, (1, 1), (1, 1), (0, 0), 1, h * w * words, ceil_div(m, lanes), channels, False, False
-        )
-        return self.convolution(node, layout, source, *in_parts(shape, full))
-
-    def convolution(self, node, layout, source, shape, weights):
-        zero_point = self.graph.tensors[node.inputs[0]].zero_point
-        post, lanes = node.post, self.config.lanes
-        m = layout[3]
-        sums = np.asarray(node.weights, np.int64).reshape(m, -1).sum(1)
-        bias = (np.asarray(node.bias, np.int64) - zero_point * sums + 2**31) % 2**32 - 2**31
-        params = np.zeros((shape.units * shape.out_words * lanes, 4), np.uint32)
-        params[:m] = encode_params(bias, post.multiplier, post.shift, post.post_mode)
-        params = params.reshape(shape.units, shape.out_words * lanes, 4)
-
-        post = self.through_home(node, settings(post))
-        return self.array(node, layout, source, shape, weights, params, post, zero_point)
-
-    def array(self, node, layout, source, shape, weights, params, post, pad):
-        """The array's work for a node: mapping, tiling and lowering, at the first place that fits."""
-
-        pool = next(iter(self.joined.get(node.output, ())), None)
-        output = self.result(node)
-        if pool is not None:
-            self.values[node.output] = Value(layout, Place(), -1)
-            shape, layout = replace(shape, pool=tuple(pool.window)), nhwc(self.graph.tensors[output].shape)
-
-        def attempt(place, room):
-            placed = replace(shape, pitch=place.pitch)
-            given, (mapping, tiling, cost) = self.best_room(placed, room, source, place, node)
-            jobs = 1
-            if self.can_be_apart(placed, source):
-                single = replace(placed, units=1, spread=placed.in_pitch, pitch=placed.out_pitch)
-                other, (*choice, one) = self.best_room(single, room, source, place, node)
-                faster = one.cycles * shape.units <= cost.cycles * (1 + self.memory.slack)
-                if faster and one.words * shape.units < cost.words:
-                    jobs, placed, given, (mapping, tiling), cost = shape.units, single, other, choice, one
-            size = min(given[1], ceil_div(tiling.room, self.step) * self.step)
-            pixels, made = (math.prod(layout[:3]) for layout in (source.layout, layout))
-            each = weights.shape[1] // jobs
-            work = [ConvJob(
-                placed, mapping, tiling, weights[:, i * each : (i + 1) * each], params[i * each : (i + 1) * each], post, pad,
-                source.place.moved(i * shape.in_words), place.moved(i * shape.out_words), (given[0], size),
-                Flow(self.progress, node.inputs, output if i == jobs - 1 else ""), pixels, made,
-                bypass(pool) if pool else None,
-            ) for i in range(jobs)]  # fmt: skip
-            claim = (given[0], given[0] + size) if size else None
-            steps, light = in_turn(convolution_steps(self.b, job) for job in work), isinstance(node, LIGHT)
-            return Work(steps, describe(mapping), cost.cycles * jobs, claim, array=True, light=light)
-
-        work = self.settle(output, layout, attempt)
-        if pool is not None:
-            self.progress.begin(output)
-        return work
-
-    def can_be_apart(self, shape, source):
-        """Whether the groups of a convolution can go one after the other: then each has the buffer for its own channels."""
-        groups = shape.units > 1 and not shape.depthwise and not shape.pool and source.place.act is None
-        return groups and not source.place.pitch and shape.in_words % self.step == shape.in_pitch % self.step == 0
-
-    def best_room(self, shape, room, source, place, node):
-        """The part of a gap that a node of the array gets, and its mapping, tiling and cost there.
-
-        Raises
-        ------
-        MappingError
-            It does not fit, or would be much faster if nodes that are at work now had ended.
-        """
-
-        vector, output, late = self.vector_work(node), self.result(node), self.still_at_work(node)
-
-        def mapping(size):
-            return find_mapping(
-                shape, self.config, room=size, memory=self.memory,
-                input_resident=source.place.act is not None, output_resident=place.act is not None,
-                vector=vector, late=late,
-            )  # fmt: skip
-
-        claims, self.claims = self.claims, {}
-        taken = [] if place.act is None else [(place.act, place.act + self.words(nhwc(self.graph.tensors[output].shape)))]
-        free = max(size for _, size in self.gaps(taken))
-        self.claims = claims
-        least = mapping(free)[2].cycles
-        given = self.shared_room(room, node)
-        try:
-            found = mapping(given[1])
-        except MappingError:
-            found = None
-        if found is None or found[2].cycles > WORSE * least:
-            given, found = room, mapping(room[1])
-        if found[2].cycles > WORSE * least and claims:
-            raise MappingError("other nodes take the room that it needs to be fast")
-        return given, found
-
-    def still_at_work(self, node):
-        """Cycles, roughly, until the vector unit has made all of a node's input."""
-        cycles = 0
-        for task in self.weaver.vectors:
-            name = self.result(task.node)
-            if name in self.progress.done:
-                n, h, w, _ = layout = nhwc(self.graph.tensors[name].shape)
-                rest = 1 - self.progress.of(name) / (n * h * w)
-                reads = math.prod(task.node.window) if isinstance(task.node, g.MaxPool | g.AveragePool) else WORD_CYCLES
-                cycles += int(self.words(layout) * reads * rest) // self.config.vector_words
-        return cycles if node.inputs[0] in self.progress.done else 0
-
-    def vector_work(self, node):
-        """Cycles, roughly, of the vector unit's and the light work that can be done while a node of the array is at work."""
-        made, cycles = {self.result(node)}, 0
-        for other in itertools.islice(self.left.values(), AHEAD):
-            if isinstance(other, VECTOR + LIGHT) and made & set(other.inputs) and all(
-                name in made or name in self.begun for name in other.inputs
-            ):  # fmt: skip
-                made.add(self.result(other))
-                words = self.words(nhwc(self.graph.tensors[other.output].shape))
-                reads = math.prod(other.window) if isinstance(other, g.MaxPool | g.AveragePool) else WORD_CYCLES
-                cycles += words * reads * (1 + len(self.joined.get(other.output, ()))) // self.config.vector_words
-        return cycles
-
     def through_home(self, node, post):
         """The settings of a node whose result goes into a concatenation in another scale: its table is the last."""
         table = self.homes[node.output].table if node.output in self.homes else None
         if table is None:
             return post
         return replace(post, table=table if post.table is None else np.asarray(table)[np.asarray(post.table, np.int64) + 128])
-
-    # Vector operations --------------------------------------------------------------------------------------------------
-
-    def vector(self, node, layout, source, names, post, **more):
-        values = [self.values[name] for name in names]
-        post = self.through_home(node, post)
-        layout_in = values[0].layout
-        pixels = layout_in[0] * layout_in[1] * layout_in[2]
-
-        def job(place, room):
-            n, h, w, c = layout_in
-            words = ceil_div(c, self.config.lanes)
-            if is_flat(more):  # every word for itself
-                n, (h, w, words) = 1, self.flat(n * h, w, words, len(values), room[1], cut=node.output not in self.homes)
-                e, f = h, w
-            else:
-                e, f = layout[1:3]
-            return VectorJob(
-                source, tuple(v.place for v in values), place, n, h, w, words, e, f, post, room, **more,
-                flow=self.flow(node), pixels=pixels if is_flat(more) else 0,
-            )  # fmt: skip
-
-        def attempt(place, room):
-            part = (room[0], min(room[1], self.config.act_words // share(node)))
-            try:
-                steps = vector_steps(self.b, job(place, part))
-            except VectorError:
-                part = room
-                steps = vector_steps(self.b, job(place, part))
-            resident = place.act is not None and all(value.place.act is not None for value in values)
-            claim = None if resident else (part[0], sum(part))
-            return Work(steps, "vector unit", 0, claim, more.get("params"))
-
-        return self.settle(node.output, layout, attempt)
-
-    def flat(self, rows, pixels, words, tensors, room, *, cut=False):
-        """(rows, pixels of a row, words of a pixel) of a tensor whose pixels are independent: rows that surely fit.
-
-        `room`: words of activation memory; `cut`: the words of a pixel are independent, too.
-        """
-        room = room // 2 - (tensors + 3) * self.step
-        if (tensors + 1) * pixels * (words + self.step) <= room:
-            return rows, pixels, words
-        if (tensors + 1) * (words + self.step) <= room or not cut:
-            return rows * pixels, 1, words
-        return rows * pixels * words, 1, 1
-
-    # What only moves -----------------------------------------------------------------------------------------------------
-
-    def lower_select(self, node, layout):
-        source = self.values[node.inputs[0]]
-        return self.select(node, layout, source, source.layout[3], node.channels)
-
-    def select(self, node, layout, source, channels, positions):
-        """Channels `positions` of a tensor of so many.
-
-        Whole words are copied; others go through the array: weights of 0 and 1, sums as they are.
-        """
-        words = selected_words(positions, self.config.lanes)
-        if words is not None:
-            return self.select_words(node, layout, source, channels, words)
-        shape, weights = select_shape(source.layout, channels, positions, self.config.lanes)
-        return self.moved(node, layout, source, shape, weights, 0)
-
-    def select_words(self, node, layout, source, channels, words):
-        """Whole words of every pixel: pixels are rows here, and their words are picked as columns."""
-        pixels = source.layout[0] * source.layout[1] * source.layout[2]
-        post = self.through_home(node, BYPASS)
-
-        def attempt(place, room):
-            job = ResizeJob(
-                (1, pixels, ceil_div(channels, self.config.lanes), 1), range(pixels), words, source.place,
-                replace(place, pitch=0), post, room, place.pitch,
-            )  # fmt: skip
-            return Work(resize_steps(self.b, job), "vector unit", claim=(room[0], sum(room)))
-
-        return self.settle(node.output, layout, attempt)
-
-    def lower_pad(self, node, layout):
-        source = self.values[node.inputs[0]]
-        shape, weights = pad_shape(source.layout, layout, node.padding, self.config.lanes)
-        return self.moved(node, layout, source, shape, weights, node.value)
-
-    def moved(self, node, layout, source, shape, weights, pad):
-        """Bytes through the array as they are."""
-        params = np.zeros((shape.units, weights.shape[1], 4), np.uint32)
-        post = self.through_home(node, BYPASS)
-        return self.array(node, layout, source, shape, weights[None], params, post, pad)
-
-    def lower_resize(self, node, layout):
-        source = self.values[node.inputs[0]]
-        n, h, w, c = source.layout
-        inside = (n, h, w, ceil_div(c, self.config.lanes))
-        post = self.through_home(node, BYPASS)
-
-        def attempt(place, room):
-            job = ResizeJob(inside, node.rows, node.columns, source.place, place, post, room)
-            return Work(resize_steps(self.b, job), "vector unit", claim=(room[0], sum(room)))
-
-        return self.settle(node.output, layout, attempt)
-
-    def lower_concat(self, node, layout):
-        """Copies the parts that were not made in their places, and squeezes out holes between them."""
-        homes = concat_parts(self.graph, node, self.config.lanes)
-        parts = self.parts(homes[0])
-        for name, home in zip(node.inputs, homes, strict=True):
-            if name not in self.homes:
-                self.copy(name, home, parts)
-        if homes[0].name == node.output:
-            return Work(iter(()), "in place")
-        if self.keep_all and parts.place.act is not None:
-            self.b.store(parts.place.dram, parts.place.act, self.words(parts.layout))
-        lanes = self.config.lanes
-        widths = [nhwc(self.graph.tensors[name].shape)[3] for name in node.inputs]
-        positions = np.concatenate([home.offset * lanes + np.arange(width) for home, width in zip(homes, widths)])
-        return self.select(node, layout, parts, homes[0].layout[3], positions)
-
-    def copy(self, name, home, parts):
-        """One input of a concatenation into its place, through its table."""
-        value = self.values[name]
-        n, h, w, c = value.layout
-        words = ceil_div(c, self.config.lanes)
-        room = max(self.gaps(), key=lambda gap: gap[1])
-        rows, pixels, words = self.flat(n * h, w, words, 1, room[1])
-        place = place_of_part(parts.place, home.offset, home.pitch)
-        post = replace(BYPASS, table=home.table)
-        lower_vector(self.b, VectorJob(
-            PostSource.MAX, (value.place,), place, 1, rows, pixels, words, rows, pixels, post, room
-        ))  # fmt: skip
-
-    def lower_maxpool(self, node, layout):
-        return self.vector(
-            node, layout, PostSource.MAX, node.inputs, bypass(node), window=tuple(node.window), stride=tuple(node.stride),
-            pad=(node.padding[0][0], node.padding[1][0]),
-        )  # fmt: skip
-
-    def lower_averagepool(self, node, layout):
-        most, lanes = node.window[0] * node.window[1], self.config.lanes
-        if most > MAX_WINDOW:
-            raise CompileError(
-                f"node {node.name!r}: a window of {node.window[0]} x {node.window[1]} pixels; the vector unit adds up to "
-                f"{MAX_WINDOW}"
-            )
-        pad = (node.padding[0][0], node.padding[1][0])
-        _, h, w, _ = self.values[node.inputs[0]].layout
-        whole = not any(pad) and (layout[1] - 1) * node.stride[0] + node.window[0] <= h
-        whole = whole and (layout[2] - 1) * node.stride[1] + node.window[1] <= w
-        counts = [most] if whole else list(range(1, most + 1))
-        if ceil_div(len(counts), lanes) * lanes > self.config.param_channels:
-            raise CompileError(
-                f"node {node.name!r}: an average over {most} words needs param_channels >= {most}, "
-                f"not {self.config.param_channels}"
-            )
-        if node.post is None:
-            multiplier, shift = np.array([quantise_multiplier_average(count) for count in counts]).T
-            bias, post = np.zeros(len(counts), np.int64), replace(bypass(node), mode=PostMode.SINGLE)
-        else:
-            entries = np.array(counts) - 1 if len(node.post.multiplier) > 1 else np.zeros(len(counts), int)
-            multiplier, shift = node.post.multiplier[entries], node.post.shift[entries]
-            bias = -np.array(counts) * self.graph.tensors[node.inputs[0]].zero_point
-            post = settings(node.post)
-        params = np.zeros((ceil_div(len(counts), lanes) * lanes, 4), np.uint32)
-        params[: len(counts)] = encode_params(bias, multiplier, shift, post.mode)
-        return self.vector(
-            node, layout, PostSource.SUM, node.inputs, post, window=tuple(node.window), stride=tuple(node.stride),
-            pad=pad, params=params, by_count=not whole,
-        )  # fmt: skip
-
-    def lower_elementwise(self, node, layout):
-        if node.kind == "max":
-            return self.vector(node, layout, PostSource.MAX, node.inputs, bypass(node))
-        source = {"add": PostSource.ADD, "mul": PostSource.MUL}[node.kind]
-        post, more = self.operands(node)
-        return self.vector(node, layout, source, node.inputs, post, **more)
-
-    def operands(self, node):
-        """PostSettings, and the parameters and tables of an addition or a product."""
-        post, lanes = node.post, self.config.lanes
-        if node.kind == "mul" and any(np.any(table != table.astype(np.int16)) for table in (node.table_a, node.table_b)):
-            raise CompileError(f"node {node.name!r}: factors must fit 16 bits: make table_a and table_b smaller")
-        one = encode_params(0, post.multiplier, post.shift, post.post_mode)
-        return settings(post), {"params": np.repeat(one, lanes, 0), "tables": (node.table_a, node.table_b)}
-
-    def lower_table(self, node, layout):
-        if node.output in self.joined:
-            return self.chain(node, *self.joined[node.output], layout)
-        post = replace(BYPASS, table=np.asarray(node.table))
-        return self.vector(node, layout, PostSource.MAX, node.inputs, post)
-
-    def chain(self, squares, sums, product, layout):
-        """A normalisation over channels, box by box."""
-        config, source, lanes = self.config, self.values[squares.inputs[0]], self.config.lanes
-        pixels, words = math.prod(layout[:3]), layout[3] // lanes
-        for node in (squares, sums):
-            self.values[node.output] = Value(layout, Place(), -1)
-
-        def attempt(place, room):
-            room = room[0], min(room[1], config.act_words // CHAIN)
-            box = chain_box(config, pixels, words, room[1])
-            shape, weights, params, pad = self.channel_sum(sums, (1, 1, box, layout[3]))
-            mapping, tiling, _ = find_mapping(
-                shape, config, room=0, memory=self.memory, input_resident=True, output_resident=True, few=True
-            )
-            post, more = self.operands(product)
-            job = ChainJob(
-                source.place, place, pixels, words, box, replace(BYPASS, table=np.asarray(squares.table)),
-                ConvJob(shape, mapping, tiling, weights, params, settings(sums.post), pad, Place(), Place(), (0, 0)),
-                post, more["params"], more["tables"], product.inputs[0] == sums.output, room,
-                Flow(self.progress, squares.inputs, product.output),
-            )  # fmt: skip
-            return Work(chain_steps(self.b, job), "vector unit and array", 0, (room[0], sum(room)), more["params"])
-
-        work = self.settle(product.output, layout, attempt)
-        self.progress.begin(product.output)
-        return work
 
     # End ----------------------------------------------------------------------------------------------------------------
 
@@ -824,33 +378,3 @@ class _Compiler(Placement):
             op, problem = found
             node = self.layers[min(op.layer, len(self.layers) - 1)].name
             raise CompileError(f"node {node!r}: {problem}")
-
-
-def settings(post):
-    """POST_SET of a Requantisation."""
-    return PostSettings(post.post_mode, int(post.zero_point), int(post.low), int(post.high), post.table)
-
-
-def share(node):
-    """Which part of the activation memory a node of the vector unit gets: so many make the whole."""
-    return 6 if isinstance(node, g.MaxPool | g.AveragePool) else 8
-
-
-def is_flat(fields):
-    """Whether an operation of the vector unit takes every pixel for itself."""
-    return fields.get("window", (1, 1)) == fields.get("stride", (1, 1)) == (1, 1)
-
-
-def bypass(node):
-    """POST_SET of an operation that keeps its input's scale."""
-    return PostSettings(PostMode.BYPASS, 0, int(node.low), int(node.high), node.table)
-
-
-def describe(mapping):
-    """A mapping in a few words, for reports."""
-    row = f"{mapping.row_filters}f" + (f"x{mapping.row_groups}{mapping.row_kind}" if mapping.row_groups > 1 else "")
-    column = f"{mapping.column_filters}f"
-    column += f"x{mapping.column_groups}{mapping.column_kind}" if mapping.column_groups > 1 else ""
-    return f"rows {row}, columns {column}, patch {mapping.y.largest}x{mapping.x.largest}, {len(mapping.chunks)} chunks"
-
-
