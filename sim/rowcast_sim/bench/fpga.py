@@ -28,7 +28,7 @@ __all__ = ["TIMINGS", "fpga", "measure_network"]
 # How the boards' memories answer the accelerator, reads and writes together.  The SDRAM's figures are those of the controller's own
 # test (hw/test/test_sdram.py): 2 bytes a cycle, less what refreshes, new rows and turns of the bus take.
 TIMINGS = {
-    "sdram": Timing(latency=16, bytes_per_cycle=1.8, duplex="half"),
+    "sdram": Timing(latency=24, bytes_per_cycle=1.8, duplex="half"),
     "spram": Timing(latency=3, bytes_per_cycle=8, duplex="half"),
     "onchip": Timing(latency=3, bytes_per_cycle=8, duplex="half"),
 }
