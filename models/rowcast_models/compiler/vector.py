@@ -495,10 +495,6 @@ class BoxWork(_Lowering):
         """All of a box at once, and its STOREs; returns the word after the results that are on their way to memory."""
         for _ in self.work(where, starts, free):
             pass
-        return self.finish(where, free)
-
-    def finish(self, where, free):
-        """The STOREs of a box; returns the word after the results that are on their way to memory."""
         box = _Box(*where)
         self.store(box, free)
         out, line = self.out(box, free)
@@ -506,7 +502,6 @@ class BoxWork(_Lowering):
 
     def span(self, box):
         """The input of the box itself; its rows are whole even if the tensor's are longer."""
-        job, (down, across), (height, width) = self.job, self.job.stride, self.job.window
+        (down, across), (height, width) = self.job.stride, self.job.window
         y, x = box.y * down, box.x * across
-        bottom, right = y + (box.rows - 1) * down + height, x + (box.columns - 1) * across + width
-        return y, min(bottom, job.h), x, min(right, job.w)
+        return y, y + (box.rows - 1) * down + height, x, x + (box.columns - 1) * across + width
