@@ -8,7 +8,7 @@ import pytest
 from rowcast import preset
 from rowcast_models import graph as g
 from rowcast_models.compiler import mapping as mapper
-from rowcast_models.compiler import network
+from rowcast_models.compiler import array_nodes
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -47,7 +47,7 @@ def choose(monkeypatch, rng, wanted):
         cost = mapper.estimate(shape, mapping, tiling, config, memory or mapper.Memory(), **resident)
         return mapping, tiling, cost
 
-    monkeypatch.setattr(network, "find_mapping", find)
+    monkeypatch.setattr(array_nodes, "find_mapping", find)
     return taken
 
 
