@@ -122,7 +122,7 @@ class HostBridge(wiring.Component):
     def _timer(self, m):
         """The tick, and whether it is the second one without a byte between."""
         timer, quiet, expired = Signal(range(self.timeout)), Signal(), Signal()
-        m.d.sync += expired.eq(self.tick & quiet)
+        m.d.sync += expired.eq(self.tick & quiet & ~(self.i.valid & self.i.ready))  # not behind a byte that came with the tick
         m.d.sync += [self.tick.eq(timer == 0), timer.eq(Mux(timer == 0, self.timeout - 1, timer - 1))]
         with m.If(self.tick):
             m.d.sync += quiet.eq(1)
