@@ -239,6 +239,20 @@ def test_damaged_frames():
     assert codes >= {Status.CHECKSUM, Status.RANGE}
 
 
+def test_byte_beside_the_tick():
+    """A frame that begins around the end of a silence is not forgotten with it."""
+    bench = Bench(CONFIGS["tiny"], stall=0.0, seed=3)
+
+    async def script(ctx):
+        for early in range(12):
+            await bench.quiet(ctx)
+            await ctx.tick().until(bench.dut.tick)
+            await ctx.tick().repeat(TIMEOUT - early)
+            await bench.exchange(ctx, protocol.request(Command.INFO_READ, sequence=early, address=0, length=16))
+
+    bench.run(script)
+
+
 def test_cut_line():
     """An unfinished frame is forgotten after two time-outs, not before one, wherever it ends."""
     bench = Bench(CONFIGS["tiny"], stall=0.0)
