@@ -118,11 +118,10 @@ class PEArray(wiring.Component):
         return m
 
     def _valid(self, m, row, drain, above):
-        """One bit beside the chains: PE's own strobe register, masked psum, chain register; and it a cycle earlier."""
-        stages = Signal(schedule.DRAIN_OUT - schedule.DRAIN_MASK + 1, name=f"drained{row}")
+        """One bit beside the chains: PE's own strobe register, chain register; and it a cycle earlier."""
+        stages = Signal(schedule.DRAIN_OUT - schedule.MASKS + 1, name=f"drained{row}")
         m.d.sync += [
             stages[0].eq(drain),
-            stages[1].eq(stages[0]),
-            stages[2].eq(stages[1] | above),
+            stages[1].eq(stages[0] | above),
         ]
-        return stages[2], stages[1] | above
+        return stages[1], stages[0] | above

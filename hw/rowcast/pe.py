@@ -8,6 +8,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .hierarchy import place
+from .masked_sum import MaskedSum
 from .memory import Ram
 from .multiplier import LutMultiplier, Multiplier
 from .network import ColumnTap, row_flit_layout
@@ -75,7 +76,7 @@ class PE(wiring.Component):
             self._lane(m, lane, weight, pixel, strobes, platform)
             for lane, (weight, pixel) in enumerate(zip(weights, pixels, strict=True))
         ]
-        self._psums(m, strobes, self._dot_product(m, captures, strobes))
+        self._psums(m, strobes, self._dot_product(m, captures, strobes), platform)
         return m
 
     def _scratchpad(self, m, name, words, read_address):
@@ -173,23 +174,23 @@ class PE(wiring.Component):
         ]
         return difference
 
-    def _psums(self, m, strobes, difference):
+    def _psums(self, m, strobes, difference, platform):
         """Read, modify, write; and the drain, which shares the read port."""
         config = self.config
         m.submodules.psum_ram = ram = Ram(shape=signed(32), depth=config.psum_pixels * config.lanes, latency=1)
-        base, total = Signal(signed(32), reset_less=True), Signal(signed(32), reset_less=True)
-        drained, chain = Signal(signed(32), reset_less=True), Signal(signed(32), reset_less=True)
+        # A plain flip-flop stands behind the block RAM, so that it can be the RAM's own; the masks come after it.
+        psum, total, chain = (Signal(signed(32), name=name, reset_less=True) for name in ("psum", "total", "chain"))
+        adder = MaskedSum(32)
+        m.submodules.adder = place(adder, "rowcast_masked_sum", platform)
         m.d.sync += [
-            base.eq(ram.read_data),
-            drained.eq(ram.read_data),
-            total.eq(base + difference),
-            chain.eq(self.psum_in | drained),
+            psum.eq(ram.read_data),
+            total.eq(adder.sum),
+            chain.eq(self.psum_in | (psum & strobes.drain.replicate(32).as_signed())),
         ]
-        with m.If(~strobes.psum_keep):
-            m.d.sync += base.eq(0)
-        with m.If(~strobes.drain):
-            m.d.sync += drained.eq(0)
         m.d.comb += [
+            adder.a.eq(psum),
+            adder.a_enable.eq(strobes.psum_keep),
+            adder.b.eq(difference),
             ram.read_address.eq(strobes.psum_read),
             ram.write_address.eq(strobes.psum_write),
             ram.write_data.eq(total),

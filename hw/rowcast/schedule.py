@@ -11,7 +11,7 @@ the strobe of stage k stands in the PE's own register.
     7       accumulators hold it; `capture` copies them
     8 + i   copy of lane i is let through the mask
     9 + i   copies are ORed; the previous copy and the psum of lane i are read
-    10 + i  current copy minus previous one; current copy replaces the previous one
+    10 + i  current copy minus previous one; current copy replaces the previous one; psum stands behind its block RAM
     11 + i  difference plus psum
     12 + i  sum is written
 A drain reads the psum at stage 9 too, so a record's drain and its own capture meet where the contract says.  From a
@@ -31,7 +31,7 @@ REGISTERS = 2  # one a row, one in the PE
 CAPTURE = 7
 PSUM_READ = 9
 PSUM_WRITE = 12
-DRAIN_MASK = 10
+MASKS = 11  # of what was read of the psums: `psum_keep`, `drain`
 DRAIN_OUT = 12  # the drained psum stands in the PE's chain register
 
 
@@ -64,8 +64,8 @@ def strobes_layout(config):
             "lane": ceil_log2(config.lanes),  # 9
             "lane_valid": 1,  # 9
             "psum_read": ceil_log2(config.psum_pixels * config.lanes),  # 9
-            "psum_keep": 1,  # 10: add to the psum that was read, else to 0
-            "drain": 1,  # 10: the psum that was read goes to the chain
+            "psum_keep": 1,  # 11: add to the psum that was read, else to 0
+            "drain": 1,  # 11: the psum that was read goes to the chain
             "psum_write": ceil_log2(config.psum_pixels * config.lanes),  # 12
             "psum_write_enable": 1,  # 12
         }
@@ -163,8 +163,8 @@ class Schedule(wiring.Component):
             modify.eq(lane_mask.any() & ~serial.first & ~serial.discard),
         ]
         drain_psum = _delayed(m, control.drain_psum, PSUM_READ, "drain_psum")
-        drain_row = _delayed(m, control.drain_row, PSUM_READ, "drain_row")
-        drain = _delayed(m, control.drain, PSUM_READ, "drain", reset_less=False)
+        drain_row = _delayed(m, control.drain_row, MASKS - 1, "drain_row")
+        drain = _delayed(m, control.drain, MASKS - 1, "drain", reset_less=False)
         rows = Signal(config.rows)
         m.d.sync += [rows[row].eq(drain & (drain_row == row)) for row in range(config.rows)]
 
@@ -174,7 +174,7 @@ class Schedule(wiring.Component):
             strobes.lane.eq(lane),
             strobes.lane_valid.eq(lane_valid),
             strobes.psum_read.eq(Mux(modify, place, drain_psum)),
-            strobes.psum_keep.eq(_delayed(m, modify, 1, "keep")),
+            strobes.psum_keep.eq(_delayed(m, modify, MASKS - PSUM_READ, "keep")),
             strobes.psum_write.eq(_delayed(m, place, PSUM_WRITE - PSUM_READ, "psum_write")),
             strobes.psum_write_enable.eq(
                 _delayed(m, lane_valid & ~turn.discard, PSUM_WRITE - PSUM_READ, "psum_write_enable")

@@ -1,7 +1,8 @@
-"""The multipliers of a lane: every product, and the map of their parts to cells of ECP5 against the description."""
+"""The multipliers of a lane: every product; and what is mapped to cells of ECP5 against its description."""
 
 import subprocess
 import sys
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from amaranth.sim import Simulator
 from rowcast.array_core import PEArray
 from rowcast.config import ConfigError, preset
 from rowcast.emit import verilog
+from rowcast.masked_sum import MaskedSum
 from rowcast.multiplier import LutMultiplier, Multiplier, PairProduct
 from rowcast.techmap import techmap
 
@@ -51,31 +53,40 @@ def yosys(*commands):
     return done.returncode, done.stdout + done.stderr
 
 
+_PAIR, _SUM = "input [7:0] a, input [1:0] b, output [9:0] p", "input [31:0] a, input a_enable, input [31:0] b, output [31:0] sum"
+_MAPPED = {
+    "rowcast_pair_product": (partial(PairProduct, signed_bits=False), _PAIR, 5),
+    "rowcast_pair_product_signed": (partial(PairProduct, signed_bits=True), _PAIR, 5),
+    "rowcast_masked_sum": (partial(MaskedSum, 32), _SUM, 16),
+}
+
+
 @pytest.mark.parametrize(
-    "signed_bits, mutation",
+    "name, mutation",
     [
-        (False, None), (False, ("7888", "7880")), (False, ("carry[0] = 1'b0", "carry[0] = 1'b1")),
-        (True, None), (True, ("8777", "877f")), (True, ("carry[0] = 1'b1", "carry[0] = 1'b0")),
+        ("rowcast_pair_product", None), ("rowcast_pair_product", ("7888", "7880")), ("rowcast_pair_product", ("carry[0] = 1'b0", "carry[0] = 1'b1")),
+        ("rowcast_pair_product_signed", None), ("rowcast_pair_product_signed", ("8777", "877f")),
+        ("rowcast_pair_product_signed", ("carry[0] = 1'b1", "carry[0] = 1'b0")),
+        ("rowcast_masked_sum", None), ("rowcast_masked_sum", ("5AAA", "6AAA")), ("rowcast_masked_sum", ("5AAA", "5AA8")),
     ],
 )  # fmt: skip
-def test_map_to_ecp5(tmp_path, signed_bits, mutation):
-    """Carry cells, as Yosys's model has them, equal the description for all 1,024 inputs; a changed map does not."""
-    name = "rowcast_pair_product" + ("_signed" if signed_bits else "")
-    (tmp_path / "pair.v").write_text(verilog(PairProduct(signed_bits=signed_bits), name=name))
+def test_map_to_ecp5(tmp_path, name, mutation):
+    """Carry cells, as Yosys's model has them, equal the description for all inputs; a changed map does not."""
+    component, ports, cells = _MAPPED[name]
+    (tmp_path / "part.v").write_text(verilog(component(), name=name))
     commands, text = techmap("ecp5")
     if mutation:
         (tmp_path / "map.v").write_text(text.replace(*mutation))
         commands = [*commands[:-1], f"techmap -map {tmp_path / 'map.v'}"]
-    # The pair stands in a top, as the map replaces instances.
-    (tmp_path / "top.v").write_text(
-        f"module top(input [7:0] a, input [1:0] b, output [9:0] p); {name} pair(.a(a), .b(b), .p(p)); endmodule"
-    )
+    # The part stands in a top, as the map replaces instances.
+    pins = ", ".join(f".{port.split()[-1]}({port.split()[-1]})" for port in ports.split(", "))
+    (tmp_path / "top.v").write_text(f"module top({ports}); {name} part({pins}); endmodule")
     share = Path(find_spec("pyosys").origin).parent / "share" / "lattice"
-    read = [f"read_verilog {tmp_path / 'pair.v'} {tmp_path / 'top.v'}"]
+    read = [f"read_verilog {tmp_path / 'part.v'} {tmp_path / 'top.v'}"]
     status, said = yosys(
         *read, "prep -top top -flatten", "rename top gold", "design -stash gold",
         *read, *commands, f"read_verilog {share / 'common_sim.vh'} {share / 'ccu2c_sim.vh'}", "hierarchy -top top",
-        "select -assert-count 5 t:*CCU2C*", "prep -top top -flatten", "rename top gate", "design -stash gate",
+        f"select -assert-count {cells} t:*CCU2C*", "prep -top top -flatten", "rename top gate", "design -stash gate",
         "design -copy-from gold gold", "design -copy-from gate gate", "miter -equiv -make_assert -flatten gold gate miter",
         "sat -verify -prove-asserts -set-def-inputs miter",
     )  # fmt: skip

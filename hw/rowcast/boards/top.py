@@ -21,6 +21,7 @@ SYNTHESIS = {
     "ice40": (("setattr -unset ram_style */m:*",), "-dsp -abc9 -device u"),
     "gowin": ((), ""),
 }
+MAP = "cells.map"  # our map of cells, beside the script; not `.v`, which Yosys would read as a part of the design
 IO_DELAY = 2
 
 
@@ -130,7 +131,9 @@ def build_plan(board, config, *, setting, clock_hz, memory=None, name="top"):
     platform = make_platform(board)
     platform.add_file(f"{MODULE}.v", verilog(system, config, name=MODULE))
     before, options = SYNTHESIS[board.device.family]
-    maps, _ = techmap(board.device.family)
+    maps, text = techmap(board.device.family, MAP)
+    if maps:
+        platform.add_file(MAP, text)
     return platform.build(
         BoardTop(board, ports, setting), name, do_build=False, read_verilog_opts="-DSYNTHESIS", synth_opts=options,
         script_after_read="\n".join([*before, *maps]), emit_src=False,

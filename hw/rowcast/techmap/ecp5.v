@@ -34,3 +34,18 @@ module rowcast_map_pair_product_signed(input [7:0] a, input [1:0] b, output [9:0
     );
   end endgenerate
 endmodule
+
+(* techmap_celltype = "rowcast_masked_sum" *)
+module rowcast_map_masked_sum(input [31:0] a, input a_enable, input [31:0] b, output [31:0] sum);
+  wire [16:0] carry;
+  assign carry[0] = 1'b0;
+  genvar i;
+  generate for (i = 0; i < 16; i = i + 1) begin : bits
+    // f = b, g = a & a_enable
+    CCU2C #(.INIT0(16'h5AAA), .INIT1(16'h5AAA), .INJECT1_0("NO"), .INJECT1_1("NO")) sum_cell (
+      .CIN(carry[i]), .COUT(carry[i + 1]), .S0(sum[2 * i]), .S1(sum[2 * i + 1]),
+      .A0(b[2 * i]), .B0(1'b0), .C0(a[2 * i]), .D0(a_enable),
+      .A1(b[2 * i + 1]), .B1(1'b0), .C1(a[2 * i + 1]), .D1(a_enable)
+    );
+  end endgenerate
+endmodule
