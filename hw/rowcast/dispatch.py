@@ -235,8 +235,8 @@ class Dispatch(wiring.Component):
     longest format at most; bits beyond are dropped.  Latency from `i` to a unit that is free: 4 cycles.
 
     Errors: OPCODE (unknown); FIELD (a wait or signal bit of the instruction's own unit, any in one of COMPUTE or
-    CONTROL); TOKEN (a counter overflows; the index is that of the last dispatched instruction).  The faulty instruction
-    goes nowhere, and nothing more is dispatched; the queues run on until `stop`.
+    CONTROL, a signal bit in one of `isa.SILENT`); TOKEN (a counter overflows; the index is that of the last dispatched
+    instruction).  The faulty instruction goes nowhere, and nothing more is dispatched; the queues run on until `stop`.
 
     Members
     -------
@@ -372,13 +372,14 @@ class Dispatch(wiring.Component):
         partners = Signal(isa.TOKEN_UNITS)  # token units that must not be named
         no_tokens = unit[Unit.COMPUTE] | unit[Unit.CONTROL]
         m.d.comb += partners.eq(unit[: isa.TOKEN_UNITS] | no_tokens.replicate(isa.TOKEN_UNITS))
+        silent = Cat(arriving.opcode == isa.FORMATS[name].opcode for name in isa.SILENT).any()
         held = Signal()
         item, target, legal = Signal.like(arriving, reset_less=True), Signal.like(unit, reset_less=True), Signal(reset_less=True)
         with m.If(~held):
             m.d.sync += [
                 item.eq(arriving),
                 target.eq(unit),
-                legal.eq(unit.any() & ~((arriving.wait | arriving.signal) & partners).any()),
+                legal.eq(unit.any() & ~((arriving.wait | arriving.signal) & partners).any() & ~(silent & arriving.signal.any())),
             ]
         return held, item, target, legal
 

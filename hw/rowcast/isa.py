@@ -5,14 +5,15 @@ The rest is the payload, whose fields follow in the order below, lowest bit firs
 
 Five units exchange dependency tokens.  An instruction with `wait` bit p takes one token that unit p made for its own
 unit, and does not start before it has it; an instruction with `signal` bit c makes one token for unit c when it is
-complete.  COMPUTE needs no tokens: it meets FILTER, IFMAP and POST through the halves of the PEs' scratchpads.
+complete.  LOAD_STRIDE and STORE_STRIDE signal nothing: transfers before them may still be under way when they are done.
+COMPUTE needs no tokens: it meets FILTER, IFMAP and POST through the halves of the PEs' scratchpads.
 """
 
 from dataclasses import dataclass
 from enum import IntEnum
 
 __all__ = [
-    "BYTES", "Field", "Format", "FORMATS", "Instruction", "IsaError", "PAYLOAD_BITS", "PostMode", "PostSource", "Space",
+    "BYTES", "SILENT", "Field", "Format", "FORMATS", "Instruction", "IsaError", "PAYLOAD_BITS", "PostMode", "PostSource", "Space",
     "TOKEN_UNITS", "Unit", "decode", "encode", "make",
 ]  # fmt: skip
 
@@ -237,6 +238,7 @@ _ALL = (
 
 FORMATS = {format.name: format for format in _ALL}
 BY_OPCODE = {format.opcode: format for format in _ALL}
+SILENT = ("LOAD_STRIDE", "STORE_STRIDE")  # instructions without signal bits
 
 
 @dataclass

@@ -28,16 +28,17 @@ def random_program(rng, length, units=QUEUE_UNITS):
     program, free = [], Counter()
     for _ in range(length):
         unit = rng.choice(units)
+        name = rng.choice(FORMATS_OF[unit]).name
         wait = signal = 0
         if unit in TOKEN_UNITS:
             for other in TOKEN_UNITS:
                 if other != unit and free[other, unit] and rng.random() < 0.6:
                     wait |= 1 << other
                     free[other, unit] -= 1
-                if other != unit and free[unit, other] < 4 and rng.random() < 0.3:
+                if other != unit and free[unit, other] < 4 and rng.random() < 0.3 and name not in isa.SILENT:
                     signal |= 1 << other
                     free[unit, other] += 1
-        program.append(random_instruction(rng, rng.choice(FORMATS_OF[unit]).name, wait, signal))
+        program.append(random_instruction(rng, name, wait, signal))
     return program + [isa.make("END")]
 
 
@@ -230,6 +231,8 @@ def _instruction(name, wait=0, signal=0):
         (_instruction("COMPUTE_RUN", wait=2), Error.FIELD),
         (_instruction("COMPUTE_LOOP_K", signal=16), Error.FIELD),
         (_instruction("END", wait=4), Error.FIELD),
+        (_instruction("LOAD_STRIDE", signal=16), Error.FIELD),
+        (_instruction("STORE_STRIDE", signal=1), Error.FIELD),
     ],
 )
 def test_bad_instruction(bad, code):

@@ -199,7 +199,7 @@ def interface_document(config):
             (_bits(0, isa.OPCODE_BITS), "opcode", "kind of instruction"),
             (_bits(isa.OPCODE_BITS, isa.TOKEN_UNITS), "wait", "bit p: first takes a token that unit p made"),
             (_bits(isa.OPCODE_BITS + isa.TOKEN_UNITS, isa.TOKEN_UNITS), "signal", "bit c: when complete, makes a token "
-             "for unit c"),
+             f"for unit c; not in {' and '.join(isa.SILENT)}"),
         ]),
         "Units: " + ", ".join(f"{unit.value} {unit.name}" for unit in Unit) + ".",
         *(text for form in FORMATS.values() for text in _format(form)),

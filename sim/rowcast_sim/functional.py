@@ -97,7 +97,13 @@ class FunctionalMachine:
     def _set(self, instruction):
         self.settings[instruction.name] = instruction
 
-    _load_stride = _store_stride = _ifmap_set = _compute_loop_k = _compute_loop_p = _post_set = _post_loop = _set
+    def _stride(self, instruction):
+        if instruction.signal:
+            raise ValueError(f"{instruction} signals, but is never complete")
+        self._set(instruction)
+
+    _load_stride = _store_stride = _stride
+    _ifmap_set = _compute_loop_k = _compute_loop_p = _post_set = _post_loop = _set
 
     # Transfers --------------------------------------------------------------------------------------------------------
 

@@ -227,6 +227,23 @@ def test_token_counts_are_bounded():
         assert signals[sum(wait <= i for wait in waits) - 1] >= i
 
 
+def test_a_stride_signals_nothing():
+    """Where only some operations get a token, none does that is never complete; the functional machine would say so."""
+    ops = []
+    for i in range(70):
+        ops.append(Op(isa.make("LOAD_STRIDE", dram_stride=i)))
+        ops.append(Op(isa.make("LOAD", words=1, rows=1), writes=[("act", i, i + 1)]))
+    ops.append(Op(isa.make("LOAD_STRIDE", dram_stride=1)))
+    ops += [Op(isa.make("IFMAP_RUN"), reads=[("act", i, i + 1)]) for i in range(70)]
+    synchronise(ops, queue_depth=16)
+    assert 1 < sum(op.instruction.signal != 0 for op in ops) <= 63
+    assert not any(op.instruction.signal for op in ops if op.instruction.name in isa.SILENT)
+    stride = isa.make("STORE_STRIDE")
+    stride.signal = 1
+    with pytest.raises(ValueError, match="STORE_STRIDE.*signals, but is never complete"):
+        FunctionalMachine(BASE, np.zeros(64, np.uint8)).run([stride, isa.make("END")])
+
+
 def test_tokens_that_a_deep_queue_holds_are_refused():
     ops = []
     for i in range(70):

@@ -127,7 +127,8 @@ def _connect(ops, needs, steps):
             reached[producer, unit] = at
             ops[at].instruction.signal |= 1 << unit
             op.instruction.wait |= 1 << producer
-        made.setdefault(unit, []).append(index)
+        if op.instruction.name not in isa.SILENT:
+            made.setdefault(unit, []).append(index)
 
 
 def _needs(ops):
