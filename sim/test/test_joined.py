@@ -1,6 +1,7 @@
 """Nodes that are done together: poolings in the passes of a convolution, normalisations over channels box by box."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +77,8 @@ def test_pooling_apart():
         assert layers(program)["pool"] == "vector unit"
 
 
-def normalised(rng, shape, *, channels, swapped, before):
-    """A convolution, a normalisation over its channels, a pooling, a convolution."""
+def normalised(rng, shape, *, channels, swapped, before, window=(3, 3), stride=(2, 2), beyond=0):
+    """A convolution, a normalisation over its channels, a pooling whose windows reach so far beyond it, a convolution."""
     tables = [rng.integers(-3000, 3000, 256) for _ in range(2)]
     post = g.Requantisation(mode="tflite", multiplier=[1 << 30], shift=[14], zero_point=3)
     nodes = [
@@ -86,7 +87,8 @@ def normalised(rng, shape, *, channels, swapped, before):
         g.ChannelSum(name="sums", inputs=("q",), output="s", before=before, after=2, post=requantisation(rng, 1, 0.2)),
         g.Elementwise(name="product", inputs=("s", "a") if swapped else ("a", "s"), output="n", kind="mul",
                       table_a=tables[0], table_b=tables[1], post=post),
-        g.MaxPool(name="pool", inputs=("n",), output="p", window=(3, 3), stride=(2, 2)),
+        g.MaxPool(name="pool", inputs=("n",), output="p", window=window, stride=stride, high=90,
+                  padding=((0, beyond), (0, beyond))),
         convolution(rng, name="next", source="p", output="y", channels=channels, filters=20, kernel=(2, 2)),
     ]  # fmt: skip
     return graph_of(shape, nodes, ["y"])
@@ -105,6 +107,41 @@ def test_normalisation_in_boxes(name, act_words):
         program = check_functional(graph, config, inputs_of(graph, rng), keep_all=False, orders=2)
         assert layers(program)["product"] == layers(program)["sums"] == "with squares"
         check_functional(graph, config, inputs_of(graph, rng), keep_all=True)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_normalisation_with_pooling(name):
+    """Windows that touch or overlap, that end before the last row or beyond it; several images, boxes that are parts of rows."""
+    found = 0
+    for seed in range(4):
+        rng = np.random.default_rng(seed + 10)
+        height, width = (int(size) for size in rng.integers(2, 4, 2))
+        stride = int(rng.integers(max(1, height - 1), height + 1)), int(rng.integers(1, width + 1))
+        words, image = int(rng.integers(3, 7)), tuple(int(size) for size in rng.integers(11, 17, 2))
+        config = CONFIGS[name].replace(act_words=[1024, 2048][seed % 2])
+        graph = normalised(
+            rng, (1 + seed % 2, *image, 5), channels=config.lanes * words, swapped=bool(seed % 2), before=2,
+            window=(height, width), stride=stride, beyond=int(seed > 1),
+        )  # fmt: skip
+        program = check_functional(graph, config, inputs_of(graph, rng), keep_all=False, orders=2)
+        found += layers(program)["pool"] == "with squares"
+        assert "n" not in program.tensors or layers(program)["pool"] != "with squares"
+    assert found > 1
+
+
+def test_normalisation_with_pooling_apart():
+    """A product that others want, too; windows with rows between them, or with padding before them."""
+    rng = np.random.default_rng(3)
+    for window, stride, padding, outputs in (
+        ((3, 3), (2, 2), ((0, 0), (0, 0)), ["y", "n"]), ((1, 2), (2, 2), ((0, 0), (0, 0)), ["y"]),
+        ((3, 3), (2, 2), ((1, 0), (0, 0)), ["y"]),
+    ):  # fmt: skip
+        graph = normalised(rng, (1, 12, 13, 5), channels=24, swapped=False, before=2, window=window, stride=stride)
+        nodes = [*graph.nodes]
+        nodes[4] = replace(nodes[4], padding=padding)
+        graph = graph_of((1, 12, 13, 5), nodes, outputs)
+        program = check_functional(graph, BASE.replace(act_words=512), inputs_of(graph, rng), keep_all=False)
+        assert layers(program)["pool"] == "vector unit" and layers(program)["sums"] == "with squares"
 
 
 def test_normalisation_apart():

@@ -19,12 +19,14 @@ from .shapes import channel_sum_shape, conv_shape, in_parts
 from .vector_nodes import VECTOR, share
 from .weave import Work
 
-__all__ = ["AHEAD", "ARRAY", "CHAIN", "LIGHT", "ArrayNodes"]
+__all__ = ["AHEAD", "ARRAY", "LIGHT", "ArrayNodes"]
 
 AHEAD = 12  # nodes: how far behind the first one that has to wait others may begin
 WORD_CYCLES = 3  # of a word of a table, a sum or an addition, with its share of the memory bus
-CHAIN = 6  # part of the activation memory that a normalisation over channels gets: so many make the whole
 WORSE = 1.06  # a node of the array rather waits for others to end than take so much longer
+CHAIN_CYCLES = 8  # of a word of a normalisation over channels, if the array does nothing else
+PATIENCE = 0.05  # part of its own cycles that it waits, at most, so as to move less
+MOVES = 1.2  # times the words: so many more that it waits
 ARRAY = (g.ChannelSum, g.Conv, g.FullyConnected)
 LIGHT = (g.ChannelSum,)
 
@@ -159,19 +161,30 @@ class ArrayNodes:
             given, found = room, mapping(room[1])
         if found[2].cycles > WORSE * least and claims:
             raise MappingError("other nodes take the room that it needs to be fast")
+        if claims and self.unfinished() <= PATIENCE * least:
+            alone = mapping(self.shared_room((0, free), node)[1])[2]
+            if found[2].words > MOVES * alone.words:
+                raise MappingError("other nodes take the room that it needs to move little")
         return given, found
 
     def still_at_work(self, node):
         """Cycles, roughly, until the vector unit has made all of a node's input."""
+        return self.unfinished() if node.inputs[0] in self.progress.done else 0
+
+    def unfinished(self):
+        """Cycles, roughly, that the vector unit still needs for all it is at work on."""
         cycles = 0
         for task in self.weaver.vectors:
             name = self.result(task.node)
             if name in self.progress.done:
-                n, h, w, _ = layout = nhwc(self.graph.tensors[name].shape)
+                n, h, w, _ = nhwc(self.graph.tensors[name].shape)
                 rest = 1 - self.progress.of(name) / (n * h * w)
+                layout = nhwc(self.graph.tensors[task.node.output].shape)  # the joined nodes' work is that on their first
                 reads = math.prod(task.node.window) if isinstance(task.node, g.MaxPool | g.AveragePool) else WORD_CYCLES
+                if task.node.output in self.joined:
+                    reads = CHAIN_CYCLES
                 cycles += int(self.words(layout) * reads * rest) // self.config.vector_words
-        return cycles if node.inputs[0] in self.progress.done else 0
+        return cycles
 
     def vector_work(self, node):
         """Cycles, roughly, of the vector unit's and the light work that can be done while a node of the array is at work."""
@@ -195,8 +208,11 @@ class ArrayNodes:
         for other in itertools.islice(self.left.values(), AHEAD):
             if isinstance(other, VECTOR + LIGHT) and other is not node and all(name in there for name in other.inputs):
                 there.add(self.result(other))
-                kept += self.config.act_words // (CHAIN if other.output in self.joined else share(other))
-        return start, size - min(kept, size // 2)
+                joined = other.output in self.joined
+                kept += self.chain_words(other) if joined else self.config.act_words // share(other)
+        # What the vector unit is at work on now will have left its place to what comes then.
+        kept -= sum(high - low for number, (low, high) in self.claims.items() if number in {t.number for t in self.weaver.vectors})
+        return start, size - min(max(kept, 0), size // 2)
 
 
 def describe(mapping):

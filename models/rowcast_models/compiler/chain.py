@@ -15,9 +15,11 @@ from .geometry import ceil_div
 from .settings import Place, PostSettings
 from .vector import BoxWork, VectorError, VectorJob
 
-__all__ = ["ChainJob", "chain_box", "chain_steps"]
+__all__ = ["Chain", "ChainJob", "buffers", "chain_box", "chain_steps"]
 
-BUFFERS = 5  # of a box: two of the input, two of the squares and then the results, one of the sums
+
+
+SETS = 2  # of buffers: the next box is loaded and squared while the array sums one up
 
 
 @dataclass
@@ -31,7 +33,7 @@ class ChainJob:
     squares : PostSettings of the squares: their table.
     sums : ConvJob of the sums of a box, from Place 0 to Place 0.
     product, params, tables : PostSettings, parameters and operands' tables of the product; `swapped`: the sums come first.
-    room : first word and words of activation memory; flow : of the input and the result.
+    room : first word and words of activation memory; flow : of the input and the result; sets : of buffers.
     """
 
     source: Place
@@ -47,17 +49,23 @@ class ChainJob:
     swapped: bool
     room: tuple
     flow: Flow
+    sets: int = SETS
 
 
-def chain_box(config, pixels, words, room):
-    """Pixels of a box for so many words of activation memory.
+def buffers(source, sets):
+    """Buffers of a box: `sets` of the input if it has to be loaded, as many of the squares and then the results, one of the sums."""
+    return sets * (1 + (source.act is None)) + 1
+
+
+def chain_box(config, pixels, words, room, source):
+    """Pixels of a box for so many words of activation memory, of an input at this Place.
 
     Raises
     ------
     VectorError
         Not one pixel fits.
     """
-    box = min(pixels, (room // BUFFERS - 2 * config.dram_words) // words)
+    box = min(pixels, (room // buffers(source, SETS) - 2 * config.dram_words) // words)
     if box < 1:
         raise VectorError(f"pixels of {words} words do not fit {room} words of activation memory (act_words)")
     return box
@@ -65,7 +73,7 @@ def chain_box(config, pixels, words, room):
 
 def chain_steps(builder, job):
     """The operations of the chain, as a generator like those of the vector unit; some of its steps are passes of the array."""
-    return _Chain(builder, job).steps()
+    return Chain(builder, job).steps()
 
 
 class _Passes:
@@ -87,19 +95,28 @@ class _Passes:
         return self.left <= 0
 
 
-class _Chain:
+class Chain:
+    """The boxes of one ChainJob."""
+
     def __init__(self, builder, job):
         self.b, self.job, self.beat = builder, job, builder.config.dram_words
         step = ceil_div(job.box * job.words, self.beat) * self.beat + self.beat
         base = ceil_div(job.room[0], self.beat) * self.beat
-        self.inputs, self.made = [base, base + step], [base + 2 * step, base + 3 * step]
-        self.summed = base + 4 * step
-        self.firsts = [*range(0, job.pixels - job.box, job.box), job.pixels - job.box]
+        places = [base + i * step for i in range(buffers(job.source, job.sets))]
+        self.summed, self.made, self.inputs = places[0], places[1 : 1 + job.sets], places[1 + job.sets :]
+        self.free = places[-1] + step
+        self.firsts = self.first_pixels()
+        self.whole = (0, 0, 0, 1, job.box)  # a box, for its lowerings
         self.passes = _Passes()
         sums = replace(job.sums, target=Place(act=self.summed), flow=self.passes)
         self.sums = ConvLowering(builder, sums)
         self.boxes = [ConvLowering(builder, replace(sums, source=Place(act=made))).visits() for made in self.made]
         self.squares = [self.lowering(PostSource.MAX, made, 1, job.squares) for made in self.made]
+
+    def first_pixels(self):
+        """The first pixel of each box; some of the last may be in two."""
+        job = self.job
+        return [*range(0, job.pixels - job.box, job.box), job.pixels - job.box]
 
     def lowering(self, source, target, inputs, post, **more):
         """A VectorJob of a box as it lies in the buffer."""
@@ -115,48 +132,53 @@ class _Chain:
             if number not in starts:  # what follows was not there in time
                 spent = yield from self.begin(number, starts, spent)
             spent = yield from self.sum_up(number, need, spent)
-            if number + 1 < len(self.firsts) and self.job.flow.ready() >= self.firsts[number + 1] + self.job.box:
+            following = number + 1 < len(self.firsts) and self.job.sets > 1
+            if following and self.job.flow.ready() >= self.firsts[number + 1] + self.job.box:
                 spent = yield from self.begin(number + 1, starts, spent)  # while the array is at work
             spent = yield from self.multiply(number, (starts.pop(number), line), need, spent)
 
     def begin(self, number, starts, spent):
         """The input and the squares of a box."""
-        first, job = self.firsts[number], self.job
+        first, job, where = self.firsts[number], self.job, number % self.job.sets
         need, line = (first + job.box,), job.box * job.words
         yield Need(need, spent)
         starts[number] = self.load(number, first)
         if job.source.act is None:
             yield Need(need, pause=True)
-        return (yield from self.vector(self.squares[number % 2], [(starts[number], line)], need, 0))
+        return (yield from self.vector(self.squares[where].work(self.whole, [(starts[number], line)], 0), need, 0))
 
     def multiply(self, number, source, need, spent):
         """The results of a box whose sums are on their way."""
-        job, first, made = self.job, self.firsts[number], self.made[number % 2]
+        job, first, made = self.job, self.firsts[number], self.made[number % self.job.sets]
         kept = job.target.act is not None
         # Either where they stay, or in place of the squares, at their place in a beat.
         at = first * job.words + (job.target.act if kept else job.target.dram)
         out = at if kept else made + (at - made) % self.beat
-        operands = [source, (self.summed, source[1])]
-        product = self.lowering(PostSource.MUL, out, 2, job.product, params=job.params, tables=job.tables)
-        spent = yield from self.vector(product, operands[:: -1 if job.swapped else 1], need, spent, self.passes.over)
+        spent = yield from self.product(out, source, need, spent)
         if not kept:
             self.b.store(at, out, job.box * job.words)
         job.flow.made(first + job.box)
         return spent
+
+    def product(self, out, source, need, spent):
+        """The results of a box, from word `out` on."""
+        job, operands = self.job, [source, (self.summed, source[1])]
+        product = self.lowering(PostSource.MUL, out, 2, job.product, params=job.params, tables=job.tables)
+        work = product.work(self.whole, operands[:: -1 if job.swapped else 1], 0)
+        return (yield from self.vector(work, need, spent, self.passes.over))
 
     def load(self, number, first):
         """Where a box of the input stands, loaded if it has to be."""
         job = self.job
         if job.source.act is not None:
             return job.source.act + first * job.words
-        start, memory = self.inputs[number % 2], job.source.dram + first * job.words
+        start, memory = self.inputs[number % job.sets], job.source.dram + first * job.words
         start += (memory - start) % self.beat
         self.b.load(Space.ACT, memory, start, job.box * job.words)
         return start
 
-    def vector(self, lowering, starts, need, spent, when=None):
-        """The vector unit's work for a box, piece by piece; returns the cycles of the last one."""
-        work = lowering.work((0, 0, 0, 1, self.job.box), starts, 0)
+    def vector(self, work, need, spent, when=None):
+        """Work of the vector unit, piece by piece; returns the cycles of the last one."""
         cycles = None
         while True:
             try:
@@ -167,7 +189,7 @@ class _Chain:
 
     def sum_up(self, number, need, spent):
         """The array's passes for a box; returns the cycles of the last one."""
-        visits = self.boxes[number % 2]
+        visits = self.boxes[number % self.job.sets]
         self.passes.left = len(visits)
         for u0, m0, box, y, x in visits:
             yield Need(need, spent, light=True)

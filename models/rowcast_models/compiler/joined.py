@@ -1,22 +1,24 @@
 """Nodes that are done together: poolings in the passes of a convolution, normalisations over channels box by box."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
 
 from .. import graph as g
-from .array_nodes import CHAIN
-from .chain import ChainJob, chain_box, chain_steps
+from .chain import SETS, ChainJob, chain_box, chain_steps
 from .convolution import ConvJob
 from .flow import Flow
 from .mapping import find_mapping
 from .placement import Value, nhwc
-from .posts import BYPASS, settings
+from .posts import BYPASS, bypass, settings
+from .rows import Pooling, pooled_plan, pooled_steps
 from .settings import Place
 from .weave import Work
 
 __all__ = ["JoinedNodes"]
+
+CHAIN = 1 / 6  # part of the activation memory that a normalisation over channels gets
+POOLED_CHAIN = 0.4  # and one with the pooling of its results
 
 
 class JoinedNodes:
@@ -35,7 +37,7 @@ class JoinedNodes:
             made_by, (_, e, f, _) = self.graph.producer(name), nhwc(self.graph.tensors[name].shape)
             layout = nhwc(self.graph.tensors[name].shape)
             if (
-                isinstance(made_by, g.Conv) and made_by.groups == 1 and name not in apart and name not in self.outside
+                isinstance(made_by, g.Conv) and made_by.groups == 1 and node.output not in apart and name not in self.outside
                 and len(self.graph.consumers(name)) == 1 and not {name, node.output} & set(self.homes)
                 and tuple(node.window) == tuple(node.stride) and not np.any(node.padding)
                 and not (e % node.window[0] or f % node.window[1]) and 2 * self.words(layout) > self.config.act_words
@@ -44,7 +46,10 @@ class JoinedNodes:
         return found
 
     def find_chains(self, apart):
-        """{squares: [sums, product]} of normalisations over channels whose parts are done together, box by box."""
+        """{squares: [sums, product]} of normalisations over channels whose parts are done together, box by box.
+
+        A pooling of the product joins them if the product would pass through memory.
+        """
         found = {}
         for sums in self.graph.nodes:
             if not isinstance(sums, g.ChannelSum) or nhwc(self.graph.tensors[sums.output].shape)[3] % self.config.lanes:
@@ -55,24 +60,48 @@ class JoinedNodes:
             (product,), names = users, {squares.output, sums.output}
             if (
                 isinstance(product, g.Elementwise) and product.kind == "mul"
-                and set(product.inputs) == {*squares.inputs, sums.output} and squares.output not in apart
+                and set(product.inputs) == {*squares.inputs, sums.output} and product.output not in apart
                 and not names & self.outside and not {*names, product.output} & set(self.homes)
                 and not isinstance(self.graph.producer(squares.inputs[0]), g.Reshape)
             ):  # fmt: skip
-                found[squares.output] = [sums, product]
+                found[squares.output] = [sums, product, *self.pooling_of(product, apart)]
         return found
 
-    def chain(self, squares, sums, product, layout):
-        """A normalisation over channels, box by box."""
+    def pooling_of(self, product, apart):
+        """[node] of a pooling that is done with a normalisation, or []."""
+        users, name = self.graph.consumers(product.output), product.output
+        if len(users) != 1 or not isinstance(users[0], g.MaxPool) or users[0].output in apart or name in self.outside:
+            return []
+        (pool,) = users
+        touching = all(stride <= window for stride, window in zip(pool.stride, pool.window, strict=True))
+        inside = not (pool.padding[0][0] or pool.padding[1][0])
+        large = 2 * self.words(nhwc(self.graph.tensors[name].shape)) > self.config.act_words
+        return [pool] if touching and inside and large and pool.output not in self.homes else []
+
+    def chain_words(self, node):
+        """Words of activation memory for a normalisation that begins with this node."""
+        pooled = isinstance(self.joined[node.output][-1], g.MaxPool)
+        return int(self.config.act_words * (POOLED_CHAIN if pooled else CHAIN))
+
+    def chain(self, squares, sums, product, *pools):
+        """A normalisation over channels, box by box, with the pooling of its results if there is one."""
         config, source, lanes = self.config, self.values[squares.inputs[0]], self.config.lanes
-        pixels, words = math.prod(layout[:3]), layout[3] // lanes
-        for node in (squares, sums):
-            self.values[node.output] = Value(layout, Place(), -1)
+        n, h, w, c = source.layout
+        pixels, words, output = n * h * w, c // lanes, self.result(squares)
+        for node in (squares, sums, *([product] if pools else ())):
+            self.values[node.output] = Value(source.layout, Place(), -1)
+        layout = nhwc(self.graph.tensors[output].shape) if pools else source.layout
 
         def attempt(place, room):
-            room = room[0], min(room[1], config.act_words // CHAIN)
-            box = chain_box(config, pixels, words, room[1])
-            shape, weights, params, pad = self.channel_sum(sums, (1, 1, box, layout[3]))
+            room, pooling = (room[0], min(room[1], self.chain_words(squares))), None
+            if pools:
+                pool = pools[0]
+                pooling = Pooling(n, h, w, *layout[1:3], tuple(pool.window), tuple(pool.stride), bypass(pool))
+                box, lines, used = pooled_plan(config, pooling, words, room[1], place, source.place)
+                pooling, room = replace(pooling, lines=lines), (room[0], used)
+            else:
+                box = chain_box(config, pixels, words, room[1], source.place)
+            shape, weights, params, pad = self.channel_sum(sums, (1, 1, box, c))
             mapping, tiling, _ = find_mapping(
                 shape, config, room=0, memory=self.memory, input_resident=True, output_resident=True, few=True
             )
@@ -81,10 +110,11 @@ class JoinedNodes:
                 source.place, place, pixels, words, box, replace(BYPASS, table=np.asarray(squares.table)),
                 ConvJob(shape, mapping, tiling, weights, params, settings(sums.post), pad, Place(), Place(), (0, 0)),
                 post, more["params"], more["tables"], product.inputs[0] == sums.output, room,
-                Flow(self.progress, squares.inputs, product.output),
+                Flow(self.progress, squares.inputs, output), 1 if pools else SETS,
             )  # fmt: skip
-            return Work(chain_steps(self.b, job), "vector unit and array", 0, (room[0], sum(room)), more["params"])
+            steps = pooled_steps(self.b, job, pooling) if pools else chain_steps(self.b, job)
+            return Work(steps, "vector unit and array", 0, (room[0], sum(room)), more["params"])
 
-        work = self.settle(product.output, layout, attempt)
-        self.progress.begin(product.output)
+        work = self.settle(output, layout, attempt)
+        self.progress.begin(output)
         return work

@@ -69,7 +69,7 @@ class _Spill(Exception):
 
 
 class _Apart(Exception):
-    """A convolution finds no mapping together with the pooling of its results."""
+    """Joined nodes do not fit the buffer together: the last of them is done apart."""
 
     def __init__(self, name):
         self.name = name
@@ -158,7 +158,7 @@ class _Compiler(JoinedNodes, ArrayNodes, VectorNodes, MovingNodes, Placement):
                 self.unlucky = (number, at_work)
                 return False
             if node.output in self.joined:
-                raise _Apart(node.output) from error
+                raise _Apart(self.result(node)) from error
             spilled = self.largest()
             if spilled is not None:
                 raise _Spill(spilled) from error

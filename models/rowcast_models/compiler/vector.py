@@ -495,6 +495,10 @@ class BoxWork(_Lowering):
         """All of a box at once, and its STOREs; returns the word after the results that are on their way to memory."""
         for _ in self.work(where, starts, free):
             pass
+        return self.finish(where, free)
+
+    def finish(self, where, free):
+        """The STOREs of a box; returns the word after the results that are on their way to memory."""
         box = _Box(*where)
         self.store(box, free)
         out, line = self.out(box, free)
@@ -502,6 +506,7 @@ class BoxWork(_Lowering):
 
     def span(self, box):
         """The input of the box itself; its rows are whole even if the tensor's are longer."""
-        (down, across), (height, width) = self.job.stride, self.job.window
+        job, (down, across), (height, width) = self.job, self.job.stride, self.job.window
         y, x = box.y * down, box.x * across
-        return y, y + (box.rows - 1) * down + height, x, x + (box.columns - 1) * across + width
+        bottom, right = y + (box.rows - 1) * down + height, x + (box.columns - 1) * across + width
+        return y, min(bottom, job.h), x, min(right, job.w)

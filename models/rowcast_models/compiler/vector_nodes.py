@@ -121,7 +121,7 @@ class VectorNodes:
 
     def lower_table(self, node, layout):
         if node.output in self.joined:
-            return self.chain(node, *self.joined[node.output], layout)
+            return self.chain(node, *self.joined[node.output])
         post = replace(BYPASS, table=np.asarray(node.table))
         return self.vector(node, layout, PostSource.MAX, node.inputs, post)
 
