@@ -181,8 +181,8 @@ class ArrayNodes:
                 rest = 1 - self.progress.of(name) / (n * h * w)
                 layout = nhwc(self.graph.tensors[task.node.output].shape)  # the joined nodes' work is that on their first
                 reads = math.prod(task.node.window) if isinstance(task.node, g.MaxPool | g.AveragePool) else WORD_CYCLES
-                if task.node.output in self.joined:
-                    reads = CHAIN_CYCLES
+                if task.node.output in self.joined:  # its parts wait for each other, however many words a turn has
+                    reads = CHAIN_CYCLES * self.config.vector_words
                 cycles += int(self.words(layout) * reads * rest) // self.config.vector_words
         return cycles
 
@@ -210,8 +210,9 @@ class ArrayNodes:
                 there.add(self.result(other))
                 joined = other.output in self.joined
                 kept += self.chain_words(other) if joined else self.config.act_words // share(other)
-        # What the vector unit is at work on now will have left its place to what comes then.
-        kept -= sum(high - low for number, (low, high) in self.claims.items() if number in {t.number for t in self.weaver.vectors})
+        # A normalisation with its pooling leaves its place to the next one.
+        ends = {task.number for task in self.weaver.vectors if self.is_pooled(task.node)}
+        kept -= sum(high - low for number, (low, high) in self.claims.items() if number in ends)
         return start, size - min(max(kept, 0), size // 2)
 
 

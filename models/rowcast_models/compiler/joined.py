@@ -80,8 +80,11 @@ class JoinedNodes:
 
     def chain_words(self, node):
         """Words of activation memory for a normalisation that begins with this node."""
-        pooled = isinstance(self.joined[node.output][-1], g.MaxPool)
-        return int(self.config.act_words * (POOLED_CHAIN if pooled else CHAIN))
+        return int(self.config.act_words * (POOLED_CHAIN if self.is_pooled(node) else CHAIN))
+
+    def is_pooled(self, node):
+        """Whether a normalisation begins with this node that is done with its pooling."""
+        return isinstance(node, g.Table) and isinstance(self.joined.get(node.output, [None])[-1], g.MaxPool)
 
     def chain(self, squares, sums, product, *pools):
         """A normalisation over channels, box by box, with the pooling of its results if there is one."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rowcast.isa import PostSource
 
-from .chain import Chain, buffers
+from .chain import Chain, buffers, chain_box
 from .geometry import ceil_div
 from .posts import BYPASS
 from .settings import Place, PostSettings
@@ -16,6 +16,8 @@ from .vector import BoxWork, VectorError, VectorJob
 
 __all__ = ["Pooling", "pooled_plan", "pooled_steps"]
 
+ALONE = 6  # part of the activation memory of a normalisation without the pooling: so many make the whole
+SHRINK = 2  # times as large as here: boxes there that are not worth giving up
 LEAST = 0.024  # part of the activation memory that a box takes at least, unless it is a whole row: smaller ones are too many passes
 
 
@@ -63,7 +65,8 @@ def pooled_plan(config, pooling, words, room, place, source):
     lines = next(lines for lines in range(height, 2 * height + down, down) if lines >= 2 * (height - down))
     rest = room - out - lines * pooling.w * words - config.dram_words
     box = min(pooling.w, (rest // many - 2 * config.dram_words) // words)
-    if box < 1 or box * words < LEAST * config.act_words and box < pooling.w:
+    alone = chain_box(config, pooling.n * pooling.h * pooling.w, words, config.act_words // ALONE, source)
+    if box < 1 or box * words < LEAST * config.act_words and box < pooling.w or SHRINK * box < alone:
         raise VectorError(
             f"{lines} rows of {pooling.w} pixels of {words} words do not fit {room} words of activation memory "
             "(act_words), with boxes of some size beside them"
