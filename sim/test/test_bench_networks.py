@@ -215,11 +215,11 @@ def test_refused(arguments, match):
 # Figures and tables -------------------------------------------------------------------------------------------------
 
 
-def layer(name, group, cycles, macs=0, *, busy=0, on_array=True, form="", **counters):
+def layer(name, group, cycles, macs=0, *, busy=0, on_array=True, form="", own=0, **counters):
     counters = LayerCycles.of({"computing": busy, "drain": cycles - busy}, mac_cycles=busy, **counters).counters
     return LayerFigures(
         name=name, kind="Conv", group=group, form=form, macs=macs, on_array=on_array, counters=counters, first=0,
-        predicted=cycles, least_read=100, least_write=10, buffer_bound=200,
+        predicted=cycles, least_read=100, least_write=10, buffer_bound=200, own=own,
     )  # fmt: skip
 
 
@@ -234,7 +234,7 @@ def network(layers, **changes):
 
 def test_totals():
     figures = network([
-        layer("A", CONV, 1000, 96_000, busy=900, read_beats=50), layer("B", OTHER, 30, busy=30, on_array=False),
+        layer("A", CONV, 1000, 96_000, busy=900, read_beats=50, own=300), layer("B", OTHER, 30, busy=30, on_array=False, own=70),
         layer("C", OTHER, 500, on_array=False), layer("LRN", OTHER, 100, busy=90), layer("F", FC, 200, 1280, busy=10),
     ])  # fmt: skip
     totals = figures.totals()
@@ -242,7 +242,7 @@ def test_totals():
         "whole": 1830, "conv": 1030, "fc": 200, "other": 600,
     }  # fmt: skip
     assert figures.utilisation(totals["conv"]) == 96_000 / (1030 * 128)
-    assert figures.dram(totals["conv"]) == 400
+    assert figures.dram(totals["conv"]) == 400 and totals["conv"].own == 300 and totals["whole"].own == 370
     assert Figures.from_dict(json.loads(json.dumps(figures.to_dict()))) == network(figures.layers, kept=True)
 
 
@@ -257,7 +257,7 @@ def test_mobilenet_has_totals_by_form():
 def test_shortfalls():
     good = network([layer("A", CONV, 1000, 120_000)])
     assert tables.shortfalls([good]) == []
-    bad = network([layer("A", CONV, 1000, 1000, read_beats=1_000_000)], equal=0, difference="tensor 'x'")
+    bad = network([layer("A", CONV, 1000, 1000, own=8_000_000)], equal=0, difference="tensor 'x'")
     assert tables.shortfalls([bad]) == [
         "alexnet on base, batch 4: CONV layers, utilisation: 0.8%, goal at least 93.0%",
         "alexnet on base, batch 4: CONV layers, DRAM bytes an image: 2,000,000 bytes, goal at most 1,700,000 bytes",

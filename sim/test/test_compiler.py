@@ -12,6 +12,7 @@ from rowcast_models.compiler.network import CompileError, compile_graph
 from rowcast_models.compiler.program import pack, unpack
 from rowcast_models.compiler.tokens import Op, TokenOverflow, synchronise
 from rowcast_models.compiler.vector import parts
+from rowcast_models.cycles import predict
 from rowcast_models.golden.evaluate import evaluate
 from rowcast_sim.functional import Deadlock, FunctionalMachine
 
@@ -51,6 +52,20 @@ def test_random_convolutions(seed):
 def test_every_node(name):
     rng = np.random.default_rng(7)
     check(everything(rng, (2, 13, 11, 3)), CONFIGS[name], 7)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_transfers_of_nodes(name):
+    """What the nodes move adds up to what the whole program does, instructions included; each node moves something."""
+    graph = everything(np.random.default_rng(7), (2, 13, 11, 3))
+    for keep_all in (False, True):
+        program = compile_graph(graph, CONFIGS[name], keep_all=keep_all)
+        counters = predict(program.instructions, program.config).counters
+        read, written = np.sum(list(program.transfers.values()), 0)
+        fetched = -read % program.config.dram_bytes  # the last beat of the instructions
+        assert read + fetched == counters["read_beats"] * program.config.dram_bytes
+        assert written == counters["write_beats"] * program.config.dram_bytes
+        assert set(program.transfers) <= {"", *(layer.name for layer in program.layers)}
 
 
 @pytest.mark.parametrize("number, name", enumerate(CORNERS))

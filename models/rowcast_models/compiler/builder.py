@@ -1,5 +1,7 @@
 """Collects the operations of a program: settings are emitted when they change, constants and memory are allocated here."""
 
+from contextlib import contextmanager
+
 import numpy as np
 
 from rowcast import isa
@@ -64,12 +66,14 @@ class Builder:
     -------
     ops : the operations so far, in program order.
     constants : bytes of filters, parameters and tables, from word 0 of the data region.
+    node : name of the node that is at work, see `working_for`.
     """
 
     def __init__(self, config):
         self.config = config
         self.ops = []
         self.layer = 0
+        self.node = ""
         self.constants = bytearray()
         self.filter_ring = Ring(config.filter_buffer_words, max(config.noc_words, config.dram_words))
         self.param_ring = Ring(config.param_channels // config.lanes, 1)
@@ -84,7 +88,27 @@ class Builder:
 
     def emit(self, name, *, reads=(), writes=(), **fields):
         """Append one operation."""
-        self.ops.append(Op(isa.make(name, **fields), tuple(reads), tuple(writes), self.layer))
+        self.ops.append(Op(isa.make(name, **fields), tuple(reads), tuple(writes), self.layer, self.node))
+
+    @contextmanager
+    def working_for(self, node):
+        """What is emitted inside is the work of this node (its name)."""
+        outer, self.node = self.node, node
+        try:
+            yield
+        finally:
+            self.node = outer
+
+    def _mine(self, emit):
+        """`emit`, and what it returns to be emitted still later, as work of the node that is at work now."""
+        node = self.node
+
+        def later():
+            with self.working_for(node):
+                more = emit()
+                return self._mine(more) if more else None
+
+        return later
 
     def setting(self, key, name, **fields):
         """Append a setting unless it already holds."""
@@ -113,7 +137,7 @@ class Builder:
 
         The parameters in `keep` are in use until then; `cycles` is what the drain takes.
         """
-        self._post, self._slots, self._drain_cycles = post, self.keep, cycles
+        self._post, self._slots, self._drain_cycles = self._mine(post), self.keep, cycles
         self.keep = None
 
     def drain(self):

@@ -18,7 +18,7 @@ from .mapping import MappingError, Memory
 from .moving_nodes import MovingNodes
 from .padding import fold_padding
 from .placement import Placement, Value, nhwc
-from .program import ALIGN, Layer, Program, TensorPlace, pack
+from .program import ALIGN, Layer, Program, TensorPlace, pack, transfers
 from .settings import Place
 from .tokens import synchronise
 from .vector import VectorError
@@ -214,7 +214,7 @@ class _Compiler(JoinedNodes, ArrayNodes, VectorNodes, MovingNodes, Placement):
             self.progress.begin(node.output)
         if work.claim:
             self.claims[number] = work.claim
-        self.weaver.add(Task(number, node, work))
+        self.weaver.add(Task(number, node, work, self.b))
 
     def result(self, node):
         """The tensor that a node's work makes: its output, or that of the last node which is done with it."""
@@ -228,7 +228,8 @@ class _Compiler(JoinedNodes, ArrayNodes, VectorNodes, MovingNodes, Placement):
         self.progress.done.pop(result, None)
         value = self.values[result]
         if value.place.act is not None and value.place.dram is not None and result not in self.homes:
-            self.b.store(value.place.dram, value.place.act, self.words(value.layout))
+            with self.b.working_for(task.node.name):
+                self.b.store(value.place.dram, value.place.act, self.words(value.layout))
         self.held.append(Layer(
             task.node.name, type(task.node).__name__, self.graph.macs(task.node), task.work.mapping, task.work.estimate
         ))  # fmt: skip
@@ -244,9 +245,10 @@ class _Compiler(JoinedNodes, ArrayNodes, VectorNodes, MovingNodes, Placement):
 
     def perform(self, node, layout, work):
         """Emit a node's work at once; nothing else is at work."""
-        for _ in work.steps:
-            pass
-        self.lowered(node, layout, work)
+        with self.b.working_for(node.name):
+            for _ in work.steps:
+                pass
+            self.lowered(node, layout, work)
 
     def lowered(self, node, layout, work):
         """Note a node whose work was emitted at once, and store the result if it is wanted in memory, too."""
@@ -360,7 +362,7 @@ class _Compiler(JoinedNodes, ArrayNodes, VectorNodes, MovingNodes, Placement):
             raise CompileError(f"the network needs {end * lanes:,} bytes of memory, more than {MAX_IMAGE:,}")
         program = Program(
             config, [op.instruction for op in self.b.ops], bytes(self.b.constants), tensors, tuple(self.graph.inputs),
-            tuple(self.graph.outputs), tuple(self.layers), (base, end), self.b.ops,
+            tuple(self.graph.outputs), tuple(self.layers), (base, end), self.b.ops, transfers(self.b.ops, config),
         )  # fmt: skip
         if config.compact:
             self.check_compact(program)

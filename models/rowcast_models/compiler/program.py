@@ -8,7 +8,7 @@ from rowcast import isa
 
 from .geometry import ceil_div
 
-__all__ = ["Layer", "Program", "TensorPlace", "pack", "unpack"]
+__all__ = ["Layer", "Program", "TensorPlace", "pack", "transfers", "unpack"]
 
 ALIGN = 4096  # bytes: regions of the image start on their own pages
 
@@ -24,6 +24,25 @@ def unpack(data, shape, lanes):
     n, h, w, c = shape
     words = ceil_div(c, lanes)
     return np.ascontiguousarray(data.view(np.int8).reshape(n, h, w, words * lanes)[..., :c])
+
+
+def transfers(ops, config):
+    """{node: (bytes read, bytes written)} of these operations: the beats of their rows, and the instructions themselves.
+
+    Nodes that are done in one (a normalisation and its pooling) stand under the first one's name.
+    """
+    moved, strides = {}, {"LOAD": 0, "STORE": 0}
+    for op in ops:
+        i, size = op.instruction, 0
+        if i.name in isa.SILENT:
+            strides[i.name.removesuffix("_STRIDE")] = i["dram_stride"]
+        elif i.name in strides:
+            first = (i["dram"] + strides[i.name] * np.arange(i["rows"])) % config.dram_words
+            size = int(((first + i["words"] - 1) // config.dram_words + 1).sum()) * config.dram_bytes
+        read, written = moved.get(op.node, (0, 0))
+        stored = size if i.name == "STORE" else 0
+        moved[op.node] = read + isa.BYTES + size - stored, written + stored
+    return moved
 
 
 @dataclass(frozen=True)
@@ -67,6 +86,8 @@ class Program:
     tensors : TensorPlace of every tensor that lies in memory.
     layers : Layer i + 1 is what MARK i + 1 completes.
     writable : first word and word after the last that STORE may write, from DATA_BASE.
+    transfers : {node: (bytes read, bytes written)} by its LOADs and STOREs, in whole beats, and to fetch its instructions;
+        "" has what is no node's.
     """
 
     config: object
@@ -78,6 +99,7 @@ class Program:
     layers: tuple
     writable: tuple
     ops: list = field(default_factory=list, repr=False)
+    transfers: dict = field(default_factory=dict, repr=False)
 
     @property
     def code(self):

@@ -35,12 +35,13 @@ class TokenOverflow(RuntimeError):
 
 @dataclass
 class Op:
-    """An instruction and the intervals (memory, first word, word after the last) it reads and writes."""
+    """An instruction, the intervals (memory, first word, word after the last) it reads and writes, and for which node it works."""
 
     instruction: isa.Instruction
     reads: tuple = ()
     writes: tuple = ()
     layer: int = 0
+    node: str = ""
 
 
 class _Memory:

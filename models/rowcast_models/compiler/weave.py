@@ -53,8 +53,8 @@ class Work:
 class Task:
     """A node at work."""
 
-    def __init__(self, number, node, work):
-        self.number, self.node, self.work = number, node, work
+    def __init__(self, number, node, work, builder):
+        self.number, self.node, self.work, self.b = number, node, work, builder
         self.paused = False
         self.need = None
         self.advance(None, first=True)
@@ -62,7 +62,8 @@ class Task:
     def advance(self, cycles, *, first=False):
         """Emit the next step, of about so many cycles; returns those that it takes."""
         try:
-            self.need = next(self.work.steps) if first else self.work.steps.send(cycles)
+            with self.b.working_for(self.node.name):
+                self.need = next(self.work.steps) if first else self.work.steps.send(cycles)
         except StopIteration:
             self.need = None
             return 0

@@ -27,6 +27,7 @@ class LayerFigures:
     predicted : cycles by the cycle model.
     least_read, least_write : bytes of its inputs, weights and biases once, and of its output.
     buffer_bound : bytes to and from memory that a buffer of this size makes necessary, see `buffer_bound`.
+    own : bytes that its own LOADs, STOREs and instructions move, whenever that is (`Program.transfers`).
     """
 
     name: str
@@ -41,6 +42,7 @@ class LayerFigures:
     least_read: int
     least_write: int
     buffer_bound: int
+    own: int
 
     @property
     def spent(self):
@@ -61,7 +63,7 @@ class Total:
     -------
     name : of what.
     layers : how many, beside those that are `hidden` in them.
-    macs, counters, predicted, least_read, least_write, buffer_bound : sums.
+    macs, counters, predicted, least_read, least_write, buffer_bound, own : sums.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Total:
     least_read: int
     least_write: int
     buffer_bound: int
+    own: int
 
     @property
     def spent(self):
@@ -151,7 +154,7 @@ class Figures:
         return total.macs / max(1, total.counters["cycles"] * self.macs_a_cycle)
 
     def dram(self, total):
-        """Bytes to and from memory."""
+        """Bytes to and from memory in the cycles of a Total."""
         return (total.counters["read_beats"] + total.counters["write_beats"]) * self.dram_bytes
 
     @property
@@ -176,9 +179,9 @@ class Figures:
 
 
 def _total(name, layers, within):
-    """MACs and bounds of `layers`, counters of all layers `within` whose cycles they were computed."""
+    """MACs, bounds and own transfers of `layers`, counters of all layers `within` whose cycles they were computed."""
     counters = {counter: sum(layer.counters[counter] for layer in within) for counter in COUNTERS}
-    sums = (sum(getattr(layer, field) for layer in layers) for field in ("least_read", "least_write", "buffer_bound"))
+    sums = (sum(getattr(layer, field) for layer in layers) for field in ("least_read", "least_write", "buffer_bound", "own"))
     return Total(name, len(layers), sum(layer.macs for layer in layers), counters,
                  sum(layer.predicted for layer in within), *sums)  # fmt: skip
 

@@ -196,7 +196,7 @@ def _figures(prepared, run, stored, every=None):
     nodes = {node.name: node for node in prepared.graph.nodes}
     predicted = predicted_cycles(program, prepared.timing)
     layers = tuple(
-        _layer(prepared.graph, nodes.get(layer.name), layer, spent, cycles, config)
+        _layer(prepared.graph, nodes.get(layer.name), layer, spent, cycles, program)
         for layer, spent, cycles in zip(program.layers, run.layers, predicted, strict=True)
     )
     compared, differences = stored
@@ -222,7 +222,8 @@ def predicted_cycles(program, timing):
     return [spent.get(number, 0) for number in range(len(program.layers))]
 
 
-def _layer(graph, node, layer, spent, predicted, config):
+def _layer(graph, node, layer, spent, predicted, program):
+    config = program.config
     group, form = _kind(graph, node)
     sizes = [_size(graph, name) for name in node.inputs] if node is not None else []
     weights = getattr(node, "weights", None)
@@ -236,7 +237,7 @@ def _layer(graph, node, layer, spent, predicted, config):
         name=layer.name, kind=layer.kind, group=group, form=form, macs=layer.macs,
         on_array=type(node).__name__ in ("ChannelSum", "Conv", "FullyConnected"), counters=spent.counters,
         first=spent.first, predicted=predicted, least_read=read, least_write=written,
-        buffer_bound=bound,
+        buffer_bound=bound, own=sum(program.transfers.get(layer.name, ())),
     )  # fmt: skip
 
 

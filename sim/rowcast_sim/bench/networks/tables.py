@@ -15,7 +15,7 @@ SUMMARY = (
 )  # fmt: skip
 TOTALS = (
     "layers", "number", "MACs", "cycles", "used", "lost to", "DRAM MB read", "written", "least", "for the buffer",
-    "an image",
+    "an image", "their own",
 )  # fmt: skip
 LAYERS = ("layer", "kind", "MACs", "cycles", "model", "error", "used", "bound by", "lost to")
 TRAFFIC = (
@@ -52,7 +52,8 @@ def network_tables(figures):
 
 def _total_table(figures, where):
     note = (
-        "CONV counts the cycles of convolutions and of the layers that are done meanwhile. Least: every layer's "
+        "CONV counts the cycles of convolutions and of the layers that are done meanwhile, and all that moves in them. Their own: an "
+        "image's bytes by the LOADs, STOREs and instructions of these layers alone. Least: every layer's "
         "inputs, weights and output once. For the buffer: layer by layer the larger of that and 2 MACs / "
         "sqrt(window's reuse x buffer), without which no order of a convolution alone can do. Sums stay in the PEs here: where "
         "the filters do not fit, they pass by once for every ifmap tile that does, MACs x C x stride^2 / act_bytes bytes at "
@@ -65,7 +66,7 @@ def _total_table(figures, where):
             total.name, total.layers, _count(total.macs), num(spent.cycles), _percent(figures.utilisation(total)),
             _lost(spent), _mega(spent.read_beats * figures.dram_bytes), _mega(spent.write_beats * figures.dram_bytes),
             _mega(total.least_read + total.least_write), _mega(total.buffer_bound),
-            _mega(figures.dram(total) / figures.batch),
+            _mega(figures.dram(total) / figures.batch), _mega(total.own / figures.batch),
         )  # fmt: skip
     return table
 
@@ -75,7 +76,7 @@ def _published_table(figures, where):
     totals = figures.totals()
     for key, total in totals.items():
         if key not in ("fc", "other"):
-            used, moved = figures.utilisation(total), figures.dram(total) / figures.batch
+            used, moved = figures.utilisation(total), total.own / figures.batch
             source = f"this run: {figures.macs_a_cycle} MACs of 8 bits, RTL"
             table.add(f"Rowcast, {total.name}", _percent(used), _mega(moved), source)
     for goal, value in _goals(figures):
@@ -153,7 +154,7 @@ def _goals(figures):
         of_this = (each.network, each.preset, each.batch) == (figures.network, figures.preset, figures.batch)
         if of_this and each.total in totals:
             total = totals[each.total]
-            moved = round(figures.dram(total) / figures.batch)
+            moved = round(total.own / figures.batch)
             yield each.goal, figures.utilisation(total) if each.goal.unit == "%" else moved
 
 
