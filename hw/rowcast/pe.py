@@ -26,7 +26,7 @@ class PE(wiring.Component):
     sequencer's first capture is a `discard`.
 
     Selection is by masks and an OR: a flip-flop's synchronous reset costs no LUT, a multiplexer does (an 8-to-1
-    multiplexer is 7 LUT4, an OR of 8 is 3).  A byte mask of 0 is also what makes a cycle without `mac` add 0.
+    multiplexer is 7 LUT4, an OR of 8 is 3); where a block RAM's register has to be plain it is an AND in the OR's LUTs.  A byte mask of 0 is also what makes a cycle without `mac` add 0.
 
     Parameters
     ----------
@@ -115,12 +115,10 @@ class PE(wiring.Component):
     def _pixels(self, m, strobes):
         """An ifmap byte for each lane, at stage 3: the one byte that the masks leave, or each lane's own."""
         config = self.config
-        entry = self._scratchpad(m, "ifmap", config.ifmap_words, strobes.ifmap_entry)
-        masked = [Signal(8, name=f"ifmap_byte{i}", reset_less=True) for i in range(config.noc_words * config.lanes)]
-        for i, byte in enumerate(masked):
-            m.d.sync += byte.eq(entry.word_select(i, 8))
-            with m.If(~strobes.byte_mask[i]):
-                m.d.sync += byte.eq(0)
+        # A plain flip-flop stands behind the block RAM, so that it can be the RAM's own; the masks come after it.
+        entry = Signal(config.word_bits * config.noc_words, name="ifmap_entry", reset_less=True)
+        m.d.sync += entry.eq(self._scratchpad(m, "ifmap", config.ifmap_words, strobes.ifmap_entry))
+        masked = [entry.word_select(i, 8) & strobes.byte_mask[i].replicate(8) for i in range(config.noc_words * config.lanes)]
         broadcast = Signal(8, reset_less=True)
         m.d.sync += broadcast.eq(reduce(or_, masked))
         with m.If(strobes.depthwise):

@@ -240,7 +240,7 @@ class PostColumn(wiring.Component):
         return word_end, entry, channel[: ceil_log2(self.config.param_channels)]
 
     def _bytes(self, m, acc, channel, valid):
-        """Cycles 3 to 22: parameters, requantiser, output table; the byte and whether there is one."""
+        """Cycles 3 to 23: parameters, requantiser, output table; the byte and whether there is one."""
         m.submodules.params = params = Ram(shape=scale_layout().size, depth=self.config.param_channels)
         m.submodules.requantise = requantise = Requantise()
         # 32 cells of distributed RAM: a block RAM would be seven eighths empty, and they are what `base` has least of.

@@ -55,7 +55,7 @@ class Requantise(wiring.Component):
     value : int8, of the inputs of `LATENCY` cycles ago.
     """
 
-    LATENCY = 12
+    LATENCY = 13
 
     acc: Signal
     scale: data.View
@@ -80,12 +80,12 @@ class Requantise(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        product, steps, once = self._multiply(m)  # cycles 1 to 6
-        result, below = self._shift(m, product, steps)  # cycles 7 and 8
-        for cycle in (7, 8, 9):
+        product, steps, once = self._multiply(m)  # cycles 1 to 7
+        result, below = self._shift(m, product, steps)  # cycles 8 and 9
+        for cycle in (8, 9, 10):
             once = _register(m, once, f"once{cycle}")
-        quotient, up = self._round(m, result, below, once)  # cycles 9 and 10
-        self._clamp(m, quotient, up)  # cycles 11 and 12
+        quotient, up = self._round(m, result, below, once)  # cycles 10 and 11
+        self._clamp(m, quotient, up)  # cycles 12 and 13
         return m
 
     def _multiply(self, m):
@@ -104,67 +104,70 @@ class Requantise(wiring.Component):
         total = _register(m, (acc + bias)[:SUM_BITS].as_signed(), "total2")
         factor = _register(m, factor, "factor2")
 
-        # Cycles 3 and 4: four partial products, and a register on their way from the multipliers.
+        # Cycle 3: the multipliers' own registers, with nothing but the wire to them in front: it can be as long as the device.
+        total, factor = _register(m, total, "total3"), _register(m, factor, "factor3")
+
+        # Cycles 4 and 5: four partial products, and a register on their way from the multipliers.
         parts = ((total[:LOW_BITS], total[LOW_BITS:].as_signed()), (factor[:LOW_BITS], factor[LOW_BITS:]))
         products = {}
         for i, left in enumerate(parts[0]):
             for j, right in enumerate(parts[1]):
-                part = _register(m, left * right, f"part{i}{j}_3")
-                products[i, j] = _register(m, part, f"part{i}{j}_4")
-        for cycle in (2, 3):
+                part = _register(m, left * right, f"part{i}{j}_4")
+                products[i, j] = _register(m, part, f"part{i}{j}_5")
+        for cycle in (2, 3, 4):
             steps, align = _register(m, steps, f"steps{cycle}"), _register(m, align, f"align{cycle}")
         # TFLITE rounds at bit 31 if the total shift, 24 + 4 steps - align, is at least 31.
         twice = (self.mode == PostMode.TFLITE) & ((steps > 2) | ((steps == 2) & ~align[1]))
-        nudge = _register(m, Cat(twice & (align == i) for i in range(MULTIPLIER_BITS - 30)), "nudge4")
+        nudge = _register(m, Cat(twice & (align == i) for i in range(MULTIPLIER_BITS - 30)), "nudge5")
         twice, steps, align = (
-            _register(m, value, f"{name}4") for name, value in (("twice", twice), ("steps", steps), ("align", align))
+            _register(m, value, f"{name}5") for name, value in (("twice", twice), ("steps", steps), ("align", align))
         )
 
-        # Cycle 5: the two middle products; TFLITE's 2^(30 + align) is added to the smaller one, which has the room.
-        nudged = Signal(signed(SUM_BITS), name="nudged4")  # no carry out: see the ranges of the parts
+        # Cycle 6: the two middle products; TFLITE's 2^(30 + align) is added to the smaller one, which has the room.
+        nudged = Signal(signed(SUM_BITS), name="nudged5")  # no carry out: see the ranges of the parts
         m.d.comb += [
             nudged[: 30 - LOW_BITS].eq(products[1, 0]),
             nudged[30 - LOW_BITS :].eq(products[1, 0][30 - LOW_BITS :] + nudge),
         ]
-        middle = _register(m, products[0, 1] + nudged, "middle5")
-        outer = _register(m, Cat(products[0, 0], products[1, 1]).as_signed(), "outer5")
-        steps, align = _register(m, steps, "steps5"), _register(m, align, "align5")
-        twice = _register(m, twice, "twice5")
+        middle = _register(m, products[0, 1] + nudged, "middle6")
+        outer = _register(m, Cat(products[0, 0], products[1, 1]).as_signed(), "outer6")
+        steps, align = _register(m, steps, "steps6"), _register(m, align, "align6")
+        twice = _register(m, twice, "twice6")
 
-        # Cycle 6: the product; what TFLITE's first rounding drops is cleared, mostly by the registers' reset.
-        product = Signal(signed(SUM_BITS + MULTIPLIER_BITS), name="product6", reset_less=True)
+        # Cycle 7: the product; what TFLITE's first rounding drops is cleared, mostly by the registers' reset.
+        product = Signal(signed(SUM_BITS + MULTIPLIER_BITS), name="product7", reset_less=True)
         m.d.sync += product.eq(Cat(outer[:LOW_BITS], (outer[LOW_BITS:].as_signed() + middle)))
         with m.If(twice):
             m.d.sync += product[:31].eq(0)
             for i in range(1, 4):
                 with m.If(align >= i):
                     m.d.sync += product[30 + i].eq(0)
-        once = _register(m, (self.mode == PostMode.TFLITE) & ~twice, "once6")
-        return product, _register(m, steps, "steps6"), once
+        once = _register(m, (self.mode == PostMode.TFLITE) & ~twice, "once7")
+        return product, _register(m, steps, "steps7"), once
 
     def _shift(self, m, product, steps):
         """Sign, overflow, integer and fraction bits of the product; and whether anything lies below them."""
         keep = FRACTION + INTEGER
         value, sign = Cat(Const(0, FRACTION - POINT), product), product[-1]
 
-        # Cycle 7: by 0, 16 or 32 places.  32 go with at most 8 more, and what they cannot bring down is all sign.
+        # Cycle 8: by 0, 16 or 32 places.  32 go with at most 8 more, and what they cannot bring down is all sign.
         far, some = steps[3], steps[3] | steps[2]
         width = keep + 12
         source = Cat(value, sign.replicate(16))
-        shifted = _register(m, Mux(far, source[32:], Mux(steps[2], source[16:], source)[:width])[:width], "shifted7")
+        shifted = _register(m, Mux(far, source[32:], Mux(steps[2], source[16:], source)[:width])[:width], "shifted8")
         lost = _differs(value[width : width + 16], sign) & ~some | _differs(value[width + 16 :], sign) & ~far
-        over = _register(m, lost, "over7")
-        below = _register(m, (value[:16].any() & some) | (value[16:32].any() & far), "below7")
-        sign, steps = _register(m, sign, "sign7"), _register(m, steps[:2], "steps7")
+        over = _register(m, lost, "over8")
+        below = _register(m, (value[:16].any() & some) | (value[16:32].any() & far), "below8")
+        sign, steps = _register(m, sign, "sign8"), _register(m, steps[:2], "steps8")
 
-        # Cycle 8: by 0, 4, 8 or 12 places.
+        # Cycle 9: by 0, 4, 8 or 12 places.
         half = Signal(keep + 4)
         m.d.comb += half.eq(Mux(steps[1], shifted[8:], shifted))
-        value = _register(m, Mux(steps[0], half[4:], half)[:keep], "value8")
+        value = _register(m, Mux(steps[0], half[4:], half)[:keep], "value9")
         lost = (_differs(shifted[keep + 4 :], sign) & ~steps[1]) | (_differs(half[keep:], sign) & ~steps[0])
-        over = _register(m, over | lost, "over8")
-        below = _register(m, below | (shifted[:8].any() & steps[1]) | (half[:4].any() & steps[0]), "below8")
-        sign = _register(m, sign, "sign8")
+        over = _register(m, over | lost, "over9")
+        below = _register(m, below | (shifted[:8].any() & steps[1]) | (half[:4].any() & steps[0]), "below9")
+        sign = _register(m, sign, "sign9")
         layout = data.StructLayout({"fraction": FRACTION, "integer": INTEGER, "sign": 1, "over": 1})
         return data.View(layout, Cat(value, sign, over)), below
 
@@ -177,17 +180,17 @@ class Requantise(wiring.Component):
         top = {e: _differs(result.integer[e:], sign) for e in range(INTEGER)}
         top[-1] = top[0] | (half ^ sign)  # |X| >= 2^e
 
-        # Cycle 9: leading one and digits.
+        # Cycle 10: leading one and digits.
         first = FRACTION + 2 - INTEGER - 3  # 16: the digits before it are always looked at
-        reached = {j: _register(m, top[24 - j], f"reached{j}_9") for j in range(first, FRACTION)}
+        reached = {j: _register(m, top[24 - j], f"reached{j}_10") for j in range(first, FRACTION)}
         reached[FRACTION] = 1
-        digits = {j: _register(m, digit[j], f"digit{j}_9") for j in range(first, FRACTION + 1)}
-        near = _register(m, Cat(*(digit[j] for j in range(2, first))).any(), "near9")
-        half, below = _register(m, half, "half9"), _register(m, below, "below9")
-        even, over = _register(m, even, "even9"), _register(m, result.over, "over9")
-        sign, integer = _register(m, sign, "sign9"), _register(m, result.integer, "integer9")
+        digits = {j: _register(m, digit[j], f"digit{j}_10") for j in range(first, FRACTION + 1)}
+        near = _register(m, Cat(*(digit[j] for j in range(2, first))).any(), "near10")
+        half, below = _register(m, half, "half10"), _register(m, below, "below10")
+        even, over = _register(m, even, "even10"), _register(m, result.over, "over10")
+        sign, integer = _register(m, sign, "sign10"), _register(m, result.integer, "integer10")
 
-        # Cycle 10: decide.
+        # Cycle 11: decide.
         above, at, under, tie, up = Signal(), Signal(), Signal(), Signal(), Signal()
         before = {j: reached[j - 1] if j > first else 0 for j in reached}
         m.d.comb += [
@@ -203,14 +206,14 @@ class Requantise(wiring.Component):
             with m.Default():
                 m.d.comb += up.eq(half & away)
         saturated = Mux(over, (~sign).replicate(INTEGER), integer)
-        return _register(m, Cat(saturated, sign).as_signed(), "quotient10"), _register(m, up, "up10")
+        return _register(m, Cat(saturated, sign).as_signed(), "quotient11"), _register(m, up, "up11")
 
     def _clamp(self, m, quotient, up):
         """Zero point and limits; `up` goes in as the carry: one adder, not two."""
-        total = Signal(signed(INTEGER + 3), name="total11", reset_less=True)
-        m.d.sync += total.eq(Cat(up, quotient).as_signed() + Cat(up, self.zero_point).as_signed())  # cycle 11
+        total = Signal(signed(INTEGER + 3), name="total12", reset_less=True)
+        m.d.sync += total.eq(Cat(up, quotient).as_signed() + Cat(up, self.zero_point).as_signed())  # cycle 12
         total = total[1:].as_signed()
-        m.d.sync += self.value.eq(total)  # cycle 12
+        m.d.sync += self.value.eq(total)  # cycle 13
         with m.If(total < self.low):
             m.d.sync += self.value.eq(self.low)
         with m.Elif(total > self.high):

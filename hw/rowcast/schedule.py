@@ -4,8 +4,9 @@ Stage k of a record is the cycle k + `REGISTERS` after the one in which the reco
 the strobe of stage k stands in the PE's own register.
 
     0       ifmap scratchpad is read
-    1       filter scratchpad is read; ifmap word stands behind the block RAM, bytes are masked on the way on
-    2       filter entry stands behind its block RAM; masked ifmap bytes are ORed into the broadcast byte
+    1       filter scratchpad is read; ifmap word stands in the block RAM's register
+    2       filter entry stands behind its block RAM; ifmap word in the flip-flop behind its own, from which the masked bytes are
+            ORed into the broadcast byte
     3       operands at the multipliers
     5, 6    product, and in the flip-flop after it
     7       accumulators hold it; `capture` copies them
@@ -56,7 +57,7 @@ def strobes_layout(config):
         {
             "ifmap_entry": ceil_log2(config.ifmap_words // config.noc_words),  # 0
             "filter_entry": ceil_log2(config.filter_words // config.noc_words),  # 1
-            "byte_mask": config.noc_words * config.lanes,  # 1: bytes that are multiplied, none without `mac`
+            "byte_mask": config.noc_words * config.lanes,  # 2: bytes that are multiplied, none without `mac`
             "filter_mask": config.noc_words,  # 2: the word of the filter entry
             "depthwise": 1,  # 2
             "capture": 1,  # 7
@@ -131,7 +132,7 @@ class Schedule(wiring.Component):
         m.d.comb += [
             strobes.ifmap_entry.eq(control.ifmap_byte[byte_bits + word_bits :]),
             strobes.filter_entry.eq(_delayed(m, control.filter_word[word_bits:], 1, "filter_entry")),
-            strobes.byte_mask.eq(byte_mask),
+            strobes.byte_mask.eq(_delayed(m, byte_mask, 1, "byte_mask")),
             strobes.filter_mask.eq(_delayed(m, filter_mask, 1, "filter_mask")),
             strobes.depthwise.eq(_delayed(m, control.depthwise, 2, "depthwise")),
         ]
