@@ -37,7 +37,7 @@ DEVICES = {
         Device("LFE5U-85F", "ecp5", 83_640, 83_640, 156, 208, 18_432, "MULT18X18D", "DP16KD"),
         Device("LFE5U-25F", "ecp5", 24_288, 24_288, 28, 56, 18_432, "MULT18X18D", "DP16KD"),
         Device("iCE40UP5K", "ice40", 5_280, 5_280, 8, 30, 4_096, "ICESTORM_DSP", "ICESTORM_RAM", spram_bytes=131_072),
-        Device("GW1NR-9C", "gowin", 8_640, 6_480, 20, 26, 18_432, "MULT18X18", "BSRAM"),
+        Device("GW1NR-9C", "gowin", 8_640, 6_480, 20, 26, 18_432, "MULT9X9", "BSRAM"),
     )
 }
 

@@ -125,7 +125,7 @@ def device_table(found):
             each.board.title, each.board.preset, verdict(share(LUT_CELLS[device.family]), cells.get("lut_share", True)),
             share(FLIP_FLOP_CELLS[device.family]), share(device.multiplier_cell), share(device.block_ram_cell),
             verdict(f"{best.mhz:.1f}", cells.get("mhz", True)), f"{each.made.median_mhz:.1f}", len(each.made.placements),
-            f"{best.clock_mhz:g}", verdict(each.config.num_macs, cells.get("macs", True)), verdict(f"{values['gops']:.1f}", cells.get("gops", True)),
+            f"{best.clock_mhz:g}", verdict(str(each.config.num_macs), cells.get("macs", True)), verdict(f"{values['gops']:.1f}", cells.get("gops", True)),
         )  # fmt: skip
     return table
 
@@ -161,7 +161,7 @@ def network_table(found):
 def fpga(names, seeds, jobs, **files):
     """Boards placed and routed: resources, Fmax, and images a second.
 
-    The large device takes a quarter of an hour a placement with nextpnr from PyPI. What was placed already is not placed again.
+    The large device takes about an hour a placement with nextpnr from PyPI. What was placed already is not placed again.
     """
     found, shortfalls, failed = [], [], False
     with progress_lines() as say:
