@@ -26,7 +26,8 @@ class PE(wiring.Component):
     sequencer's first capture is a `discard`.
 
     Selection is by masks and an OR: a flip-flop's synchronous reset costs no LUT, a multiplexer does (an 8-to-1
-    multiplexer is 7 LUT4, an OR of 8 is 3); where a block RAM's register has to be plain it is an AND in the OR's LUTs.  A byte mask of 0 is also what makes a cycle without `mac` add 0.
+    multiplexer is 7 LUT4, an OR of 8 is 3); where a block RAM's register has to be plain it is an AND in the OR's LUTs.
+    A byte mask of 0 is also what makes a cycle without `mac` add 0.
 
     Parameters
     ----------

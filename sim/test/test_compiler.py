@@ -56,7 +56,7 @@ def test_every_node(name):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_transfers_of_nodes(name):
-    """What the nodes move adds up to what the whole program does, instructions included; each node moves something."""
+    """What the nodes move adds up to what the whole program does, instructions included."""
     graph = everything(np.random.default_rng(7), (2, 13, 11, 3))
     for keep_all in (False, True):
         program = compile_graph(graph, CONFIGS[name], keep_all=keep_all)
