@@ -209,8 +209,10 @@ class ReadArbiter(wiring.Component):
     def _beats(self, m):
         """Two places as in `Skid`; whose beat is at the front is one register a client."""
         layout = read_data_layout(self.config, id_width=ID_WIDTH)
-        front, back = Signal(layout, reset_less=True), Signal(layout, reset_less=True)
-        spilt, free = Signal(), Signal()
+        front = Signal(layout, reset_less=True)
+        back = Signal(layout, reset_less=True)
+        spilt = Signal()
+        free = Signal()
         ready = Signal(init=1)  # the opposite of `spilt`
         clients = ((self.fetch_r, FETCH_ID), (self.load_r, LOAD_ID))
         m.d.comb += [

@@ -27,8 +27,9 @@ class BankedMemory(wiring.Component):
     levels of logic, because it does not depend on other grants.  Reads and writes never wait for each other.
 
     A read of n words starts at any word and has its data GLB_READ_LATENCY (4) cycles after the cycle of its grant, for
-    one cycle: address register, block RAM, flip-flop, client's flip-flop; the OR after that is combinational.  It wraps
-    at the end of the memory.  A write of n words starts at a multiple of n, needs only the banks of its masked words,
+    one cycle: address register, block RAM, flip-flop, client's flip-flop; the OR after that is combinational.  The data
+    of a cycle without a request are 0 then, so that a client can OR what it sends instead.  A read wraps at the end of
+    the memory.  A write of n words starts at a multiple of n, needs only the banks of its masked words,
     and is seen by reads that are granted from the next cycle on.  Reading a word in the cycle in which it is written
     gives an undefined word.  Address bits above the memory are ignored: clients check their range.
 
@@ -155,8 +156,7 @@ class BankedMemory(wiring.Component):
         want = self._later(m, want, GLB_READ_LATENCY - 1)
         held = [Signal(self.word_bits, name=f"read_word{k}_{b}", reset_less=True) for b in range(self.banks)]
         for b, bank_data in enumerate(banks_data):
-            # With all banks in every access there is nothing to clear.
-            m.d.sync += held[b].eq(bank_data if n == self.banks else Mux(want[b], bank_data, 0))
+            m.d.sync += held[b].eq(Mux(want[b], bank_data, 0))
         # n consecutive banks differ modulo n, so at most one bank of each residue is not cleared.
         words = [Signal(self.word_bits, name=f"read_residue{k}_{i}") for i in range(n)]
         for i, word in enumerate(words):

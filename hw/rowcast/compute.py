@@ -101,7 +101,8 @@ class ComputeDecoder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         instruction = self.i.payload
-        accepted, bad = Signal(), Signal()
+        accepted = Signal()
+        bad = Signal()
         m.d.comb += [self.i.ready.eq(~self.valid & ~self.error.valid), accepted.eq(self.i.valid & self.i.ready)]
         with m.If(self.take):
             m.d.sync += [self.valid.eq(0), self.changed.eq(0)]
@@ -173,7 +174,9 @@ class ChunkGate(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        filters, ifmaps, psums = Signal(2), Signal(2), Signal(2, init=2)
+        filters = Signal(2)
+        ifmaps = Signal(2)
+        psums = Signal(2, init=2)
         m.d.comb += self.go.eq(self.want & filters.any() & ifmaps.any() & (psums.any() | ~self.new_pass))
         m.d.sync += [
             filters.eq(filters + self.filter_filled - self.go),
@@ -208,7 +211,8 @@ class RecordPath(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config, turn, control = self.config, self.turn, self.control
-        mac, capture = Signal(), Signal()
+        mac = Signal()
+        capture = Signal()
         how = Signal(data.StructLayout({"first": 1, "discard": 1, "depthwise": 1, "half": 1, "psum_half": 1}))
         offset = Signal(_offset_bits(config), reset_less=True)
         word = Signal(ceil_log2(config.filter_words) - 1, reset_less=True)
@@ -279,7 +283,8 @@ class DrainMerge(wiring.Component):
         config = self.config
         taken = Signal(range(config.lanes + 1))  # cycles for which the read port is taken, this one included
         underway = Signal(range(config.rows))  # cycles for which the last psum may still be in a chain
-        take, waits = Signal(), Signal()
+        take = Signal()
+        waits = Signal()
         m.d.comb += [
             take.eq(self.drain & self.ready),
             waits.eq((underway > 1) & (self.row > self.o_row) & ~take),
@@ -367,7 +372,8 @@ class ComputeUnit(wiring.Component):
 
         # The end of a pass travels beside its last capture until a drain may follow.
         ending = Signal(schedule.capture_to_drain(self.config))
-        freed, ends = Signal(), Signal()  # `ends`: anything in `ending`
+        freed = Signal()
+        ends = Signal()  # anything in `ending`
         ended = Cat(turn.pass_end, ending[:-1])
         m.d.sync += [ending.eq(ended), ends.eq(ended.any()), freed.eq(turn.chunk_end)]
         m.d.comb += [
@@ -400,7 +406,10 @@ class ComputeUnit(wiring.Component):
         primed = Signal()  # the discarded capture after a reset has been given
         gap = Signal(range(config.lanes))  # cycles until the next capture may come
         gone = Signal()  # `gap` is 0
-        active, end_of_dot, step, dot_ends = Signal(), Signal(), Signal(), Signal()
+        active = Signal()
+        end_of_dot = Signal()
+        step = Signal()
+        dot_ends = Signal()
         m.d.comb += [count.eq(value) for count, value in zip(nest.counts, loops.counts, strict=True)]
         m.d.comb += [
             end_of_dot.eq(nest.inner_last[DOT_LEVELS]),
@@ -421,7 +430,8 @@ class ComputeUnit(wiring.Component):
         running, first = self._runs(m, decoder, nest, active, gone, turn)
         # How this turn's address follows from the one before.
         advanced = Signal(len(LEVELS), reset_less=True)
-        chunk_start, dot_start = Signal(init=1), Signal(init=1)
+        chunk_start = Signal(init=1)
+        dot_start = Signal(init=1)
         with m.If(step):
             m.d.sync += [advanced.eq(nest.advance), chunk_start.eq(nest.last), dot_start.eq(end_of_dot)]
         deltas = [Mux(level, delta, 0) for level, delta in zip(advanced, loops.steps, strict=True)]
@@ -446,8 +456,11 @@ class ComputeUnit(wiring.Component):
         restart = Signal()  # the nest has yet to load the run's loops
         more = Signal()  # the run has chunks after this one
         owner = Signal()  # the pass has its psum half
-        half, psum_half = Signal(), Signal()
-        chunk_end, run_end, pass_end = Signal(), Signal(), Signal()
+        half = Signal()
+        psum_half = Signal()
+        chunk_end = Signal()
+        run_end = Signal()
+        pass_end = Signal()
         m.d.comb += [
             chunk_end.eq(active & nest.last & gone & ~self.error.valid),  # `nest.step` in the last turn
             run_end.eq(chunk_end & ~more),

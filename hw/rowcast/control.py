@@ -86,8 +86,12 @@ class ControlUnit(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        any_error, failed, holds, reached = Signal(), Signal(), Signal(), Signal()
-        running, enough = Signal(), Signal()  # `enough`: `cycles` is QUIET_CYCLES - 1
+        any_error = Signal()
+        failed = Signal()
+        holds = Signal()
+        reached = Signal()
+        running = Signal()
+        enough = Signal()  # `cycles` is QUIET_CYCLES - 1
         cycles = Signal(range(max(QUIET_CYCLES, CLEAR_CYCLES)))  # for which `holds` has been up before this one
         m.d.comb += [
             any_error.eq(Cat(report.valid for report in self.errors).any()),

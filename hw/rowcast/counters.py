@@ -92,7 +92,8 @@ class Counters(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         number = len(COUNTERS)
-        turn, turns = Signal(range(number)), Signal(number, init=1)  # whose turn it is, as a number and as one bit
+        turn = Signal(range(number))  # whose turn it is
+        turns = Signal(number, init=1)  # the same as one bit
         fresh = Signal(init=1)  # first round after a clear: what the memory holds does not count
         m.d.sync += [turn.eq(turn + 1), turns.eq(turns.rotate_left(1))]
         with m.If(turns[-1]):
@@ -126,7 +127,9 @@ class Counters(wiring.Component):
         delta = [Signal(len(collected), name=f"delta{i}", reset_less=True) for i in range(2)]
         turns = [Signal.like(turn, name=f"turn{i}") for i in range(2)]
         first = Signal(init=1)
-        waiting, hit, hits = Signal(), Signal(), Signal(2)
+        waiting = Signal()
+        hit = Signal()
+        hits = Signal(2)
         m.d.comb += [
             ram.read_address.eq(turn),
             total.eq(old + delta[1]),

@@ -78,8 +78,10 @@ class InstructionQueue(wiring.Component):
         m.submodules.memory = self.memory
         write, read = self.memory.write_port(), self.memory.read_port(domain="comb")
         address_bits = exact_log2(self.depth)
-        head, tail = Signal(address_bits), Signal(address_bits)
-        push, pop = Signal(), Signal()
+        head = Signal(address_bits)
+        tail = Signal(address_bits)
+        push = Signal()
+        pop = Signal()
         m.d.comb += [
             self.i.ready.eq(~self.level[address_bits]),
             push.eq(self.i.valid & self.i.ready),
@@ -138,10 +140,14 @@ class TokenGate(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        held, output = Signal(fetched_layout(), reset_less=True), Signal(instruction_layout(), reset_less=True)
+        held = Signal(fetched_layout(), reset_less=True)
+        output = Signal(instruction_layout(), reset_less=True)
         wait = Signal(isa.TOKEN_UNITS)  # of the instruction held, 0 without one
-        granted, free, passes = Signal(), Signal(), Signal()
-        lacking, next_lacking = Signal(isa.TOKEN_UNITS), Signal(isa.TOKEN_UNITS)
+        granted = Signal()
+        free = Signal()
+        passes = Signal()
+        lacking = Signal(isa.TOKEN_UNITS)
+        next_lacking = Signal(isa.TOKEN_UNITS)
         m.d.comb += [
             lacking.eq(wait & (~self.available | self.take)),
             next_lacking.eq(self.i.payload.wait & (~self.available | self.take)),
@@ -298,7 +304,9 @@ class Dispatch(wiring.Component):
         m.d.comb += tokens.clear.eq(self.start)
         stop = Signal()
         m.d.sync += stop.eq(self.stop)
-        push, ready, occupied = Signal(len(QUEUE_UNITS)), Signal(len(QUEUE_UNITS)), Signal(len(QUEUE_UNITS))
+        push = Signal(len(QUEUE_UNITS))
+        ready = Signal(len(QUEUE_UNITS))
+        occupied = Signal(len(QUEUE_UNITS))
         held, item = self._decode(m, push, ready, tokens.overflow)
         for unit in QUEUE_UNITS:
             name = unit.name.lower()
@@ -329,7 +337,8 @@ class Dispatch(wiring.Component):
     def _decode(self, m, push, ready, overflow):
         """One register, with what the opcode means, between fetch and the queues: `i.ready` says that it is free."""
         held, item, target, legal = self._take(m)
-        halted, go = Signal(), Signal()  # `halted` is a register: whatever sets it lasts
+        halted = Signal()  # a register: whatever sets it lasts
+        go = Signal()
         last_index = Signal(INDEX_BITS)
         queues = target[: len(QUEUE_UNITS)]
         m.d.comb += [
@@ -374,7 +383,9 @@ class Dispatch(wiring.Component):
         m.d.comb += partners.eq(unit[: isa.TOKEN_UNITS] | no_tokens.replicate(isa.TOKEN_UNITS))
         silent = Cat(arriving.opcode == isa.FORMATS[name].opcode for name in isa.SILENT).any()
         held = Signal()
-        item, target, legal = Signal.like(arriving, reset_less=True), Signal.like(unit, reset_less=True), Signal(reset_less=True)
+        item = Signal.like(arriving, reset_less=True)
+        target = Signal.like(unit, reset_less=True)
+        legal = Signal(reset_less=True)
         with m.If(~held):
             m.d.sync += [
                 item.eq(arriving),

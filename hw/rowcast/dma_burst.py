@@ -92,27 +92,38 @@ class BurstSplitter(wiring.Component):
 
         # cycle 1: the first beat; what does not fit the address marks the row
         row = self.i.payload
-        start_valid, start, start_wild = Signal(), Signal(bits, reset_less=True), Signal(reset_less=True)
-        more, start_tag = Signal(BEAT_BITS, reset_less=True), Signal(self.tag_shape, reset_less=True)
+        start_valid = Signal()
+        start = Signal(bits, reset_less=True)
+        start_wild = Signal(reset_less=True)
+        more = Signal(BEAT_BITS, reset_less=True)
+        start_tag = Signal(self.tag_shape, reset_less=True)
         start_bad = Signal(ERROR_BITS, reset_less=True)
         total = Signal(bits + 1)
         m.d.comb += total.eq(self.data_base[low:] + row.beat[:bits])
 
         # cycle 2: the last beat, and the comparison with the window's lower end
-        span_valid, span_first, span_wild = Signal(), Signal(bits, reset_less=True), Signal(reset_less=True)
-        span_last, span_tag = Signal(bits, reset_less=True), Signal(self.tag_shape, reset_less=True)
+        span_valid = Signal()
+        span_first = Signal(bits, reset_less=True)
+        span_wild = Signal(reset_less=True)
+        span_last = Signal(bits, reset_less=True)
+        span_tag = Signal(self.tag_shape, reset_less=True)
         span_bad = Signal(ERROR_BITS, reset_less=True)
         final = Signal(bits + 1 if bits >= BEAT_BITS else BEAT_BITS + 1)
         m.d.comb += final.eq(start + more)
 
         # cycle 3: the comparison with the upper end; then the bursts
         empty = Signal(init=1)  # the opposite of `valid`: a register of its own, for it has many to serve
-        valid, wild, bad = Signal(), Signal(reset_less=True), Signal(ERROR_BITS, reset_less=True)
-        beat, last = Signal(bits, reset_less=True), Signal(bits, reset_less=True)
+        valid = Signal()
+        wild = Signal(reset_less=True)
+        bad = Signal(ERROR_BITS, reset_less=True)
+        beat = Signal(bits, reset_less=True)
+        last = Signal(bits, reset_less=True)
         tag = Signal(self.tag_shape, reset_less=True)
 
         # A stage takes a row only while it is empty, so no path leads through them against the flow.
-        take_start, take_span, take = Signal(), Signal(), Signal()
+        take_start = Signal()
+        take_span = Signal()
+        take = Signal()
         m.d.comb += [
             self.i.ready.eq(~start_valid),
             take_start.eq(self.i.valid & ~start_valid),

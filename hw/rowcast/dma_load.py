@@ -79,7 +79,8 @@ class LoadUnit(wiring.Component):
         for name in ("data_base", "window_base", "window_limit"):
             m.d.comb += getattr(addresses, name).eq(getattr(self, name))
         row = addresses.rows.payload
-        take, written = Signal(), Signal()
+        take = Signal()
+        written = Signal()
         halt = first_error(
             m, self.error, stop=self.stop,
             causes=(
@@ -94,7 +95,9 @@ class LoadUnit(wiring.Component):
 
     def _issue(self, m, bursts, *, halt):
         """Bursts to the address channel, as long as fewer than `outstanding_reads` are under way."""
-        issue, ended, full = Signal(), Signal(), Signal()
+        issue = Signal()
+        ended = Signal()
+        full = Signal()
         m.d.comb += [
             # no path from AXI's ready: a burst in two cycles is enough
             bursts.ready.eq(~self.ar.valid & ~full & ~halt),
@@ -119,7 +122,9 @@ class LoadUnit(wiring.Component):
         config, rows, beat = self.config, addresses.rows, self.r.payload
         row, step, last = rows.payload, addresses.step, addresses.last
         low = exact_log2(config.dram_words)
-        is_param, beat_done, gone = Signal(), Signal(), Signal()
+        is_param = Signal()
+        beat_done = Signal()
+        gone = Signal()
         room = Signal()
         word = Signal(low)  # PARAM: the word within the beat
         m.d.comb += [

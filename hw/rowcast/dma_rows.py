@@ -95,11 +95,14 @@ class RowWalker(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         instruction = Signal(instruction_layout(), reset_less=True)
-        dram, buffer = Signal(WORD_BITS, reset_less=True), Signal(21, reset_less=True)
-        left, last = Signal(16, reset_less=True), Signal(reset_less=True)  # rows after this one; there is none
+        dram = Signal(WORD_BITS, reset_less=True)
+        buffer = Signal(21, reset_less=True)
+        left = Signal(16, reset_less=True)  # rows after this one
+        last = Signal(reset_less=True)  # there is none
         take = Signal()
         free = Signal(init=1)  # the opposite of `walking`: a register of its own, for it has many to serve
-        dram_stride, buffer_stride = Signal(24), Signal(20)
+        dram_stride = Signal(24)
+        buffer_stride = Signal(20)
         m.d.comb += [
             self.i.ready.eq(free),
             take.eq(self.walking & (~self.o.valid | self.o.ready)),
@@ -130,7 +133,8 @@ class RowWalker(wiring.Component):
         config, row, fields = self.config, self.o.payload, _fields(self.unit, instruction)
         low = exact_log2(config.dram_words)
         param = Signal()
-        bad_field, final = Signal(reset_less=True), Signal(22, reset_less=True)  # the row's last word on chip
+        bad_field = Signal(reset_less=True)
+        final = Signal(22, reset_less=True)  # the row's last word on chip
         span = Signal(17)  # the row's last word, counted from the beginning of its first beat
         less = Signal(16)
         m.d.comb += [
@@ -261,7 +265,8 @@ class AddressStage(wiring.Component):
 
     def _steps(self, m, rows):
         """The row in front, in a register, and its steps: that a step is the last is known a cycle before."""
-        arriving, row = rows.o.payload, Signal(self.rows_layout, reset_less=True)
+        row = Signal(self.rows_layout, reset_less=True)
+        arriving = rows.o.payload
         left = Signal(16)  # steps after this one
         m.d.comb += [
             self.rows.payload.eq(row),

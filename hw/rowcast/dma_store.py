@@ -85,10 +85,13 @@ class StoreUnit(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i), addresses.i)
         for name in ("data_base", "window_base", "window_limit"):
             m.d.comb += getattr(addresses, name).eq(getattr(self, name))
-        issue, send, reading = Signal(), Signal(), Signal()
+        issue = Signal()
+        send = Signal()
+        reading = Signal()
         owed = Signal(range(BURSTS_OWED + 1))  # bursts with an address whose last beat has not been sent
         tag = answers.o.payload
-        answered, failed = Signal(), Signal(reset_less=True)  # a B, and that it is an error: one cycle late
+        answered = Signal()  # a B, one cycle late
+        failed = Signal(reset_less=True)  # it is an error
         halt = first_error(
             m, self.error, stop=self.stop,
             causes=(
@@ -137,9 +140,13 @@ class StoreUnit(wiring.Component):
         low, cut = exact_log2(config.dram_words), exact_log2(config.burst_beats)
         phase = Signal(cut)
         used = Signal(range(BEATS_AHEAD + 1))  # beats asked for and not sent; a power of two, so the top bit says all
-        asking, address = Signal(), Signal(20 - low, reset_less=True)
-        mask, end = Signal(config.dram_words, reset_less=True), Signal(reset_less=True)
-        ask, granted, sent = Signal(), Signal(), Signal()
+        asking = Signal()
+        address = Signal(20 - low, reset_less=True)
+        mask = Signal(config.dram_words, reset_less=True)
+        end = Signal(reset_less=True)
+        ask = Signal()
+        granted = Signal()
+        sent = Signal()
         m.d.comb += [
             granted.eq(asking & (self.act_read.grant | halt)),
             ask.eq(rows.valid & ~used[-1] & (~asking | granted)),
@@ -164,14 +171,16 @@ class StoreUnit(wiring.Component):
         with m.Elif(~ask & sent):
             m.d.sync += used.eq(used - 1)
 
-        # mask and end travel beside the read
+        # mask and end travel beside the read; a register in front of the queue, which may stand far from the banks
         valid, about = granted, Cat(mask, end)
-        for cycle in range(1, GLB_READ_LATENCY + 1):
+        for cycle in range(1, GLB_READ_LATENCY + 2):
             valid_next = Signal(name=f"valid{cycle}")
             about_next = Signal.like(about, name=f"about{cycle}", reset_less=True)
             m.d.sync += [valid_next.eq(valid), about_next.eq(about)]
             valid, about = valid_next, about_next
-        m.d.comb += [beats.i.valid.eq(valid), beats.i.payload.as_value().eq(Cat(self.act_read.data, about))]
+        read = Signal.like(self.act_read.data, reset_less=True)
+        m.d.sync += read.eq(self.act_read.data)
+        m.d.comb += [beats.i.valid.eq(valid), beats.i.payload.as_value().eq(Cat(read, about))]
 
     def _send(self, m, beats, beat, *, halt, send, owed):
         """Beats to the bus through two places, so that a halt changes none that already stands there."""

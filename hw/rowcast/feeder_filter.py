@@ -143,10 +143,14 @@ class FilterUnit(wiring.Component):
         # The next instruction, decoded; then the one at work.
         decoded = Signal(layout)
         buffer = self._decode(m, decoded)
-        next_valid, valid = Signal(), Signal()
-        next_job, job = Signal(layout, reset_less=True), Signal(layout, reset_less=True)
+        next_valid = Signal()
+        valid = Signal()
+        next_job = Signal(layout, reset_less=True)
+        job = Signal(layout, reset_less=True)
         next_address = Signal(address_bits, reset_less=True)
-        load, done, good = Signal(), Signal(), Signal(reset_less=True)
+        load = Signal()
+        done = Signal()
+        good = Signal(reset_less=True)
         idle = Signal(init=1)  # the opposite of `valid`
         ready = Signal(init=1)  # the opposite of `next_valid`: a register of its own, for it has many to serve
         m.d.comb += self.i.ready.eq(ready)
@@ -171,12 +175,17 @@ class FilterUnit(wiring.Component):
 
         # One turn: the request, or at once if there is nothing to read.
         address = Signal(address_bits + 1, reset_less=True)  # one bit more: behind the end
-        row, column = Signal(config.tag_width), Signal(config.tag_width)
-        entry, half = Signal(range(self.half_entries)), Signal()
+        row = Signal(config.tag_width)
+        column = Signal(config.tag_width)
+        entry = Signal(range(self.half_entries))
+        half = Signal()
         chunk_starts = Signal(init=1)
-        halves, free = Signal(2, init=2), Signal(init=1)  # free ones, and whether there are any
-        run, step = Signal(), Signal()
-        in_range, able = Signal(), Signal(init=1)  # a turn with an address inside; a half, or none is needed
+        halves = Signal(2, init=2)  # free ones
+        free = Signal(init=1)  # there are some
+        run = Signal()
+        step = Signal()
+        in_range = Signal()  # a turn with an address inside
+        able = Signal(init=1)  # there is a half, or none is needed
         m.d.comb += [
             run.eq(valid & ~job.config & ~self.error.valid),
             self.waiting.eq(run & ~able),
@@ -234,7 +243,7 @@ class FilterUnit(wiring.Component):
                 "row": row.shape(),
                 "column": column.shape(),
                 "entry": len(entry),
-                "ids": job.ids.shape(),
+                "own": job.ids.shape(),
             }
         )
         valids = Signal(GLB_READ_LATENCY)
@@ -249,7 +258,7 @@ class FilterUnit(wiring.Component):
             stages[0].row.eq(Mux(job.config, job.row, row)),
             stages[0].column.eq(Mux(job.config, job.column, column)),
             stages[0].entry.eq(entry),
-            stages[0].ids.eq(job.ids),
+            stages[0].own.eq(Mux(job.config, job.ids, 0)),
             *(after.eq(before) for before, after in zip(stages, stages[1:])),
         ]
         last = stages[-1]
@@ -259,10 +268,8 @@ class FilterUnit(wiring.Component):
             self.o.row_tag.eq(last.row),
             self.o.column_tag.eq(last.column),
             self.o.entry.eq(last.entry),
-            self.o.data.eq(self.read.data),
+            self.o.data.eq(self.read.data | last.own),  # nothing is read for an ID
             self.filled.eq(ends[-1]),
             self.flit.eq(self.o_valid & ~last.config),
         ]
-        with m.If(last.config):
-            m.d.comb += self.o.data[: len(last.ids)].eq(last.ids)
         return valids.any() | ends.any()

@@ -15,7 +15,7 @@ from .skid import Skid
 
 __all__ = ["IfmapUnit"]
 
-VECTOR_SLOTS = 8  # turns under way to the vector unit: 6 cycles from a read to its freed slot, so never short
+VECTOR_SLOTS = 8  # turns under way to the vector unit: 7 cycles from a read to its freed slot, so never short
 
 
 class IfmapUnit(wiring.Component):
@@ -35,7 +35,7 @@ class IfmapUnit(wiring.Component):
     Throughput: one flit a cycle while reads are granted and halves are free or `vector` is taken; a cycle between runs.
     Other instructions wait until the last read before them is granted (3 cycles if nothing stalls) and take a cycle each,
     IFMAP_LOOP two.
-    Latency: 4 cycles from an accepted run to its first request, GLB_READ_LATENCY to its flit, one more to `vector`.
+    Latency: 4 cycles from an accepted run to its first request, GLB_READ_LATENCY to its flit, two more to `vector`.
     `signal` pulses in the cycle after the last read (or padding) of a run, or after another instruction.
     `filled` pulses NETWORK_LATENCY cycles after `o_valid` of a chunk's last flit.  `busy` lasts until all is over.
 
@@ -105,12 +105,18 @@ class IfmapUnit(wiring.Component):
         )
         # A turn passes the loops, the sums (stage a) and the request (stage b); one that finds b full waits beside it, and as
         # long as it does (`spilt`) a and the loops stand still.
-        running, a_valid, b_valid, spilt, issue = Signal(), Signal(), Signal(), Signal(), Signal()
-        turns, a = Signal(turn), Signal(turn, reset_less=True)
+        running = Signal()
+        a_valid = Signal()
+        b_valid = Signal()
+        spilt = Signal()
+        issue = Signal()
+        turns = Signal(turn)
+        a = Signal(turn, reset_less=True)
         settings = payload_layout("IFMAP_SET")
         ifmap = Signal(settings)
 
-        job, failing = self._decode(m), Signal()
+        failing = Signal()
+        job = self._decode(m)
         still = ~(a_valid | b_valid)  # what is spilt stands behind a valid b
         ident, code, done = self._elaborate_instructions(m, job, walk, running, turns, ifmap, still, failing)
         m.d.comb += [
@@ -121,8 +127,10 @@ class IfmapUnit(wiring.Component):
         ]
 
         # A chunk of a network run starts when a half is free.
-        chunk_starts, takes_half = Signal(init=1), Signal()
-        halves, free = Signal(2, init=2), Signal(init=1)
+        chunk_starts = Signal(init=1)
+        takes_half = Signal()
+        halves = Signal(2, init=2)
+        free = Signal(init=1)
         m.d.comb += [
             takes_half.eq(chunk_starts & ~turns.vector),
             self.waiting.eq(running & takes_half & ~free),
@@ -133,7 +141,8 @@ class IfmapUnit(wiring.Component):
             m.d.sync += chunk_starts.eq(walk.leaves[5])
 
         # Stage a to stage b: is the turn padding?  Negative coordinates are large unsigned ones.
-        pad, outside = Signal(), Signal()
+        pad = Signal()
+        outside = Signal()
         m.d.comb += [
             pad.eq((walk.y.as_unsigned() >= ifmap.height) | (walk.x.as_unsigned() >= ifmap.width)),
             outside.eq(walk.address[ceil_log2(config.act_words) :].any()),
@@ -157,7 +166,9 @@ class IfmapUnit(wiring.Component):
 
         # Stage b: request and issue.
         row, column, entry, misplaced = self._elaborate_place(m, issue, b)
-        bad, good, slot = Signal(), Signal(), Signal(init=1)  # `slot`: there are some
+        bad = Signal()
+        good = Signal()
+        slot = Signal(init=1)  # there are some
         m.d.comb += [
             bad.eq(b_outside | (misplaced & ~b.vector)),
             good.eq(b_valid & ~bad & ~self.error.valid & (slot | ~b.vector)),
@@ -199,7 +210,8 @@ class IfmapUnit(wiring.Component):
         m.submodules.instructions = skid = Skid(decoded)
         ident, loop = (self._fields(instruction, name) for name in ("ID", "LOOP"))
         tags = 1 << config.tag_width
-        wrong, job = Signal(4), skid.i.payload
+        wrong = Signal(4)
+        job = skid.i.payload
         with m.Switch(instruction.opcode):
             with m.Case(FORMATS["IFMAP_ID"].opcode):
                 outside = (ident.row >= config.rows) | (ident.column >= config.columns)
@@ -233,7 +245,11 @@ class IfmapUnit(wiring.Component):
         instruction, tag = job.payload.instruction, self.config.tag_width
         ident, loop, settings, run = (self._fields(instruction, name) for name in ("ID", "LOOP", "SET", "RUN"))
         is_id, is_loop, is_set, is_run = (job.payload[kind] for kind in ("id", "loop", "set", "run"))
-        code, done, turn, go, second = Signal(4), Signal(), Signal(), Signal(), Signal()
+        code = Signal(4)
+        done = Signal()
+        turn = Signal()
+        go = Signal()
+        second = Signal()
         shut = Signal()  # `running`, or there was an error
         m.d.comb += [
             turn.eq(job.valid & ~running & (is_run | still) & ~self.error.valid),
@@ -267,7 +283,8 @@ class IfmapUnit(wiring.Component):
             m.d.sync += shut.eq(0)
         with m.Elif(walk.start):
             m.d.sync += shut.eq(1)
-        vector, signal = Signal(reset_less=True), Signal(TOKEN_UNITS, reset_less=True)
+        vector = Signal(reset_less=True)
+        signal = Signal(TOKEN_UNITS, reset_less=True)
         index = Signal.like(instruction.index, reset_less=True)
         with m.If(~running):  # the run that starts next
             m.d.sync += [vector.eq(run.vector), signal.eq(instruction.signal), index.eq(instruction.index)]
@@ -285,7 +302,9 @@ class IfmapUnit(wiring.Component):
     def _elaborate_place(self, m, issue, b):
         """Tags and entry of the turn in stage b, and whether they are more than there are."""
         tag = self.config.tag_width
-        row, column, half = Signal(tag + 1), Signal(tag + 1), Signal()
+        row = Signal(tag + 1)
+        column = Signal(tag + 1)
+        half = Signal()
         entry = Signal(range(self.half_entries + 1))
         with m.If(issue & ~b.vector):
             m.d.sync += [entry.eq(Mux(b.leaves[3], 0, entry + 1)), half.eq(half ^ b.leaves[5])]
@@ -304,12 +323,12 @@ class IfmapUnit(wiring.Component):
                 "row": len(row),
                 "column": len(column),
                 "entry": len(entry),
-                "ids": ident.ids.shape(),
                 "pad": 1,
                 "last": 1,
             }
         )
-        flits, words = Signal(GLB_READ_LATENCY), Signal(GLB_READ_LATENCY)
+        flits = Signal(GLB_READ_LATENCY)
+        words = Signal(GLB_READ_LATENCY)
         ends = Signal(GLB_READ_LATENCY + self.NETWORK_LATENCY)
         to_network = Signal()
         m.d.comb += to_network.eq(issue & ~b.vector)
@@ -324,37 +343,46 @@ class IfmapUnit(wiring.Component):
             stages[0].row.eq(Mux(ident.send, ident.row, row)),
             stages[0].column.eq(Mux(ident.send, ident.column, column)),
             stages[0].entry.eq(entry),
-            stages[0].ids.eq(ident.ids),
-            stages[0].pad.eq(b_pad),
+            stages[0].pad.eq(b_pad & ~ident.send),
             stages[0].last.eq(b.leaves[2]),
             *(after.eq(before) for before, after in zip(stages, stages[1:])),
         ]
+        # Nothing is read for padding and for an ID, so the memory's data are 0 there.
+        ids = [Signal.like(ident.ids, name=f"ids{i}", reset_less=True) for i in range(GLB_READ_LATENCY - 1)]
+        own = Signal.like(self.read.data, reset_less=True)
+        m.d.sync += [
+            ids[0].eq(Mux(ident.send, ident.ids, 0)),
+            *(after.eq(before) for before, after in zip(ids, ids[1:])),
+            own.eq(ids[-1] | (pad_byte & stages[-2].pad.replicate(8)).replicate(len(own) // 8)),
+        ]
+        words_data = Signal.like(self.read.data)
         last = stages[-1]
-        padded = Signal.like(self.read.data)
         m.d.comb += [
-            padded.eq(Mux(last.pad, pad_byte.replicate(len(padded) // 8), self.read.data)),
+            words_data.eq(self.read.data | own),
             self.o_valid.eq(flits[-1]),
             self.o.config.eq(last.config),
             self.o.row_tag.eq(last.row),
             self.o.column_tag.eq(last.column),
             self.o.entry.eq(last.entry),
-            self.o.data.eq(padded),
+            self.o.data.eq(words_data),
             self.filled.eq(ends[-1]),
             self.flit.eq(self.o_valid & ~last.config),
         ]
-        with m.If(last.config):
-            m.d.comb += self.o.data[: len(last.ids)].eq(last.ids)
 
         # The vector unit may stop at any time: a read starts only if a slot is kept for its words.
-        word = Signal(vector_layout(config))
+        word = Signal(vector_layout(config), reset_less=True)
+        word_valid = Signal()
         m.submodules.words = fifo = Fifo(word.shape(), depth=VECTOR_SLOTS)
         slots = Signal(range(VECTOR_SLOTS + 1), init=VECTOR_SLOTS)
-        m.d.comb += [
-            word.data.eq(padded[: len(word.data)]),
+        m.d.sync += [
+            word.data.eq(words_data[: len(word.data)]),
             word.pad.eq(last.pad),
             word.last.eq(last.last),
+            word_valid.eq(words[-1]),
+        ]
+        m.d.comb += [
             fifo.i.payload.eq(word),
-            fifo.i.valid.eq(words[-1]),
+            fifo.i.valid.eq(word_valid),
             self.vector.payload.eq(fifo.o.payload),
             self.vector.valid.eq(fifo.o.valid),
             fifo.o.ready.eq(self.vector.ready),
@@ -363,4 +391,4 @@ class IfmapUnit(wiring.Component):
         with m.If(back ^ taken):
             m.d.sync += slots.eq(Mux(taken, slots - 1, slots + 1))
         m.d.sync += [slot.eq(back | Mux(taken, slots > 1, slot))]
-        return flits.any() | words.any() | ends.any() | fifo.o.valid
+        return flits.any() | words.any() | word_valid | ends.any() | fifo.o.valid

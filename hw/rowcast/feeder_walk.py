@@ -95,7 +95,8 @@ class AffineWalk(wiring.Component):
                 for bit in range(len(read.addr))
             ),
         ]
-        base, delta = Signal(WALK_BASE, reset_less=True), Signal(WALK_DELTA, reset_less=True)
+        base = Signal(WALK_BASE, reset_less=True)
+        delta = Signal(WALK_DELTA, reset_less=True)
         with m.If(~self.first):  # a start comes when the turns before it are over
             m.d.sync += base.eq(self.base)
         with m.If(self.start):

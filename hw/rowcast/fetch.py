@@ -95,10 +95,12 @@ class Fetch(wiring.Component):
         m.submodules.bursts = bursts = _Bursts(self.config, self.buffer_beats, self.max_beats)
         m.submodules.assemble = assemble = _Assemble(self.config, self.buffer_beats)
         transfer = Signal()
-        finished, exhausted = Signal(), Signal()  # END was given out; another one was the last
+        finished = Signal()  # END was given out
+        exhausted = Signal()  # another one was the last
         judged = Signal()  # dispatch has looked at it
         is_end = Signal()
-        left, last = Signal(INDEX_BITS), Signal()  # instructions from the one offered to the end of the program; it is the last
+        left = Signal(INDEX_BITS)  # instructions from the one offered to the end of the program
+        last = Signal()  # it is the last
         quit = Signal()
         fits = self.program_length[INDEX_BITS:] == 0
         m.d.comb += [
@@ -277,9 +279,14 @@ class _Assemble(wiring.Component):
         m = Module()
         m.submodules.memory = self.memory
         write, read = self.memory.write_port(), self.memory.read_port(domain="comb")
-        written, taken = Signal(range(2 * self.buffer_beats)), Signal(range(2 * self.buffer_beats))
-        after, bad_at = Signal.like(taken, init=1), Signal.like(written)  # `taken` + 1; the first bad beat
-        any_bad, good, bad, load = Signal(), Signal(), Signal(), Signal()  # good, bad: the beat that comes next, if any
+        written = Signal(range(2 * self.buffer_beats))
+        taken = Signal(range(2 * self.buffer_beats))
+        after = Signal.like(taken, init=1)  # `taken` + 1
+        bad_at = Signal.like(written)  # the first bad beat
+        any_bad = Signal()
+        good = Signal()  # the beat that comes next, if any
+        bad = Signal()  # the same
+        load = Signal()
         instruction = Signal(isa.BITS, reset_less=True)
         m.d.comb += [
             write.addr.eq(written),

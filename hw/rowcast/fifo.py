@@ -44,9 +44,12 @@ class Fifo(wiring.Component):
         m.submodules.memory = self.memory
         write, read = self.memory.write_port(), self.memory.read_port(domain="comb")
         address_bits = exact_log2(self.depth)
-        head, tail, level = Signal(address_bits), Signal(address_bits), Signal(address_bits + 1)
+        head = Signal(address_bits)
+        tail = Signal(address_bits)
+        level = Signal(address_bits + 1)
         single = Signal()  # `level` is 1
-        push, pop = Signal(), Signal()
+        push = Signal()
+        pop = Signal()
         m.d.comb += [
             self.i.ready.eq(~level[-1]),
             push.eq(self.i.valid & self.i.ready),

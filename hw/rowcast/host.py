@@ -86,7 +86,8 @@ class HostRegisters(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        irq_enable, irq_status = Signal(2), Signal(2)
+        irq_enable = Signal(2)
+        irq_status = Signal(2)
         clear = Signal.like(irq_status)
         # 32 bits at an offset -> register bits behind it; short ones are the low bits
         storage = {"IRQ_ENABLE": irq_enable}
@@ -119,7 +120,8 @@ class HostRegisters(wiring.Component):
 
     def _write(self, m, storage, clear):
         """`accept` follows the offer by a cycle, and the answer follows `accept`."""
-        accept, mapped = Signal(), Signal()
+        accept = Signal()
+        mapped = Signal()
         m.d.comb += [self.awready.eq(accept), self.wready.eq(accept)]
         m.d.sync += accept.eq(self.awvalid & self.wvalid & ~accept & ~self.bvalid)
         word = self.awaddr[2:]
@@ -150,7 +152,8 @@ class HostRegisters(wiring.Component):
 
     def _read(self, m, shown):
         word = Signal(ADDRESS_BITS - 2)
-        mapped, high = Signal(), Signal()
+        mapped = Signal()
+        high = Signal()
         readable = [register for register in _FIXED if register.access != "wo"]
         chosen = Signal(len(readable) + 2)  # one bit a register, then the low and the high halves of all counters
         m.d.comb += [mapped.eq(_mapped(m, word, "read")), high.eq(word[0])]

@@ -92,7 +92,8 @@ def read_port(config, words):
     """A client's view of a read port of the global buffer.
 
     `request` and `address` ask for `words` consecutive words from any word address; `grant` (combinational, same cycle)
-    takes the request; `data` is there GLB_READ_LATENCY cycles after the granted cycle and only then.
+    takes the request; `data` is there GLB_READ_LATENCY cycles after the granted cycle and only then, and 0 as long
+    after a cycle without `request`.
     """
     return Signature(
         {"request": Out(1), "address": Out(20), "grant": In(1), "data": In(config.word_bits * words)}

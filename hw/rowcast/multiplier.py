@@ -32,7 +32,8 @@ class Multiplier(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        a, b = Signal(signed(8), reset_less=True), Signal(signed(8), reset_less=True)
+        a = Signal(signed(8), reset_less=True)
+        b = Signal(signed(8), reset_less=True)
         product = Signal(signed(16), reset_less=True)
         m.d.sync += [a.eq(self.a), b.eq(self.b), product.eq(a * b)]
         m.d.comb += self.p.eq(product)
@@ -48,7 +49,8 @@ class LutMultiplier(Multiplier):
 
     def elaborate(self, platform):
         m = Module()
-        a, b = Signal(8, reset_less=True), Signal(8, reset_less=True)
+        a = Signal(8, reset_less=True)
+        b = Signal(8, reset_less=True)
         m.d.sync += [a.eq(self.a), b.eq(self.b)]
         pairs = []
         for i in range(4):
@@ -57,7 +59,8 @@ class LutMultiplier(Multiplier):
             m.submodules[f"pair{i}"] = place(pair, name, platform)
             m.d.comb += [pair.a.eq(a), pair.b.eq(b.word_select(i, 2))]
             pairs.append(pair.p)
-        low, high = Signal(signed(12), reset_less=True), Signal(signed(12), reset_less=True)
+        low = Signal(signed(12), reset_less=True)
+        high = Signal(signed(12), reset_less=True)
         m.d.sync += [low.eq(_join(pairs[0], pairs[1], 2)), high.eq(_join(pairs[2], pairs[3], 2))]
         m.d.comb += self.p.eq(_join(low, high, 4))
         return m

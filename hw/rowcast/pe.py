@@ -157,7 +157,8 @@ class PE(wiring.Component):
                 m.d.sync += register.eq(0)
         m.submodules.previous = previous = Ram(shape=width, depth=self.config.lanes, latency=1)
         current = Signal(width, reset_less=True)
-        lane, lane_valid = Signal.like(strobes.lane, reset_less=True), Signal(reset_less=True)
+        lane = Signal.like(strobes.lane, reset_less=True)
+        lane_valid = Signal(reset_less=True)
         difference = Signal(signed(width), reset_less=True)
         m.d.sync += [
             current.eq(reduce(or_, masked)),

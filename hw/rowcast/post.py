@@ -177,7 +177,10 @@ class PostUnit(wiring.Component):
         place, settings, loop, run, mark = (
             data.View(payload_layout(name), word.payload[: payload_layout(name).size]) for name in FORMATS
         )
-        still, behind, room, go = Signal(), Signal(), Signal(), Signal()
+        still = Signal()
+        behind = Signal()
+        room = Signal()
+        go = Signal()
         not_drain = Signal()  # the opposite of `is_drain`, which has many to serve
         failed = self.error.valid
         m.d.comb += [
@@ -248,13 +251,22 @@ class PostUnit(wiring.Component):
         config = self.config
         m.submodules.issue = nest = self._nest(m, self.run.rows)
         half_psums = config.psum_pixels // 2 * config.lanes
-        row, psum, half = Signal.like(self.drain_row), Signal(range(2 * half_psums)), Signal()
-        started, word_start, all_free, go = Signal(), Signal(), Signal(), Signal()
-        draining, reducing, vector_go = Signal(), Signal(), Signal()  # the turns of a DRAIN run, of another, go
+        row = Signal.like(self.drain_row)
+        psum = Signal(range(2 * half_psums))
+        half = Signal()
+        started = Signal()
+        word_start = Signal()
+        all_free = Signal()
+        go = Signal()
+        draining = Signal()  # the turns of a DRAIN run go
+        reducing = Signal()  # those of another
+        vector_go = Signal()
         past = psum[-1]  # more psums than half a scratchpad has
         m.d.sync += started.eq(self.accept)  # one cycle for the nest to load
         # Whether there is a drain in the next cycle.
-        drains, starts, passes = Signal(), Signal(), Signal()
+        drains = Signal()
+        starts = Signal()
+        passes = Signal()
         m.d.comb += [
             drains.eq(Mux(started, self.is_drain, draining & ~(go & nest.last)) & ~self.error.valid),
             starts.eq(started | Mux(go, nest.at_last[_LANE], word_start)),
@@ -277,9 +289,12 @@ class PostUnit(wiring.Component):
 
         # The vector unit's side: a turn that does not belong to the run stays in the register.
         front = self.front
-        there, fed = Signal(), Signal(vector_layout(config), reset_less=True)
-        feeds, ends_window = Signal(), Signal()  # `there` & `reducing`; and a window's last turn
-        reduces, comes = Signal(), Signal()  # `reducing` and `there` of the next cycle
+        there = Signal()
+        fed = Signal(vector_layout(config), reset_less=True)
+        feeds = Signal()  # `there` & `reducing`
+        ends_window = Signal()  # and a window's last turn
+        reduces = Signal()  # `reducing` of the next cycle
+        comes = Signal()  # `there` of the next cycle
         m.d.comb += [
             reduces.eq(Mux(started, ~self.is_drain, reducing & ~(vector_go & nest.last)) & ~self.error.valid),
             front.source.eq(self.settings.source),
@@ -314,7 +329,8 @@ class PostUnit(wiring.Component):
         # The end of a drain: hand back the half, keep the chain's distance.
         freed = Signal(self.FREED)
         ends = Signal()
-        gap, wait = Signal(range(config.rows + 1)), max(config.rows - 2, 0)  # cycles in which no run may begin
+        gap = Signal(range(config.rows + 1))  # cycles in which no run may begin
+        wait = max(config.rows - 2, 0)
         m.d.comb += [ends.eq(go & nest.last), self.psum_freed.eq(freed[-1])]
         m.d.sync += [
             freed.eq((freed << 1) | ends),
@@ -332,9 +348,11 @@ class PostUnit(wiring.Component):
         config = self.config
         m.submodules.arrive = nest = self._nest(m, self.run.rows)
         run = Signal(_run_layout(config))  # the run that arrives
-        row, lane = Signal.like(self.drain_row), Signal(range(config.lanes))
+        row = Signal.like(self.drain_row)
+        lane = Signal(range(config.lanes))
         address = Signal(signed(ADDRESS_BITS))
-        load, valid = Signal(), self.step_arrive
+        load = Signal()
+        valid = self.step_arrive
         m.d.comb += [
             self.last_arrives.eq(valid & nest.last),
             load.eq(self.pending & (~self.arriving | self.last_arrives)),
@@ -380,7 +398,8 @@ class PostUnit(wiring.Component):
         more = self.run.more_words
         turn = Signal(len(columns) // most * most, init=1)  # the columns of the next group
         turned = self._by_size(sizes, [turn.rotate_left(size) for size in sizes])
-        take, ready = Signal(), Signal()
+        take = Signal()
+        ready = Signal()
 
         def free(turn, columns):
             """Whether all columns of the group that is in turn can take a word."""

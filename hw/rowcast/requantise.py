@@ -191,7 +191,11 @@ class Requantise(wiring.Component):
         sign, integer = _register(m, sign, "sign10"), _register(m, result.integer, "integer10")
 
         # Cycle 11: decide.
-        above, at, under, tie, up = Signal(), Signal(), Signal(), Signal(), Signal()
+        above = Signal()
+        at = Signal()
+        under = Signal()
+        tie = Signal()
+        up = Signal()
         before = {j: reached[j - 1] if j > first else 0 for j in reached}
         m.d.comb += [
             above.eq(near | Cat(*(digits[j] & ~reached[j] for j in digits)).any()),

@@ -31,8 +31,10 @@ class Skid(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        front, back = Signal(self.shape, reset_less=True), Signal(self.shape, reset_less=True)
-        spilt, free = Signal(), Signal()
+        front = Signal(self.shape, reset_less=True)
+        back = Signal(self.shape, reset_less=True)
+        spilt = Signal()
+        free = Signal()
         ready = Signal(init=1)  # the opposite of `spilt`: a register of its own, for that one has many to serve
         m.d.comb += [
             free.eq(~self.o.valid | self.o.ready),

@@ -56,9 +56,13 @@ class VectorFront(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         turn, result = self.i.payload, self.o.payload
-        first, done, take, give = Signal(init=1), Signal(), Signal(), Signal()
+        first = Signal(init=1)
+        done = Signal()
+        take = Signal()
+        give = Signal()
         full = Signal()  # `done`, and a result before it
-        is_sum, is_pair = Signal(), Signal()
+        is_sum = Signal()
+        is_pair = Signal()
         m.d.comb += [
             give.eq(~self.o.valid | self.o.ready),
             self.i.ready.eq(~full | self.o.ready),

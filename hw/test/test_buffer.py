@@ -84,6 +84,9 @@ def test_random_clients(lanes, words, banks, reads, writes, activity):
             assert [ctx.get(port.grant) for port in dut.writes] == write_grants, cycle
             assert [ctx.get(port.grant) for port in dut.reads] == read_grants, cycle
             counts = (sum(read_grants), sum(write_grants))
+            for k, n in enumerate(reads):
+                if pending_reads[k] is None:
+                    expected[cycle + GLB_READ_LATENCY, k] = [[0] * n]
             updates = {}
             for k, n in enumerate(writes):
                 if write_grants[k]:

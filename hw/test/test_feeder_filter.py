@@ -78,7 +78,8 @@ class Bench:
                 self.granted.append(cycle)
                 data = sum(self.memory[address + i] << bits * i for i in range(n))
                 answers[cycle + GLB_READ_LATENCY] = data
-            ctx.set(dut.read.data, answers.pop(cycle, None) or self.rng.getrandbits(bits * n))
+            answers.setdefault(cycle + GLB_READ_LATENCY, self.rng.getrandbits(bits * n) if request else 0)
+            ctx.set(dut.read.data, answers.pop(cycle, 0))
             ctx.set(dut.freed, bool(frees) and frees[0] <= cycle)
             if frees and frees[0] <= cycle:
                 frees.popleft()

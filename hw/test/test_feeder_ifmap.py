@@ -128,7 +128,8 @@ class Bench:
                 self.granted.append(cycle)
                 data = sum(self.memory[(address + i) % len(self.memory)] << bits * i for i in range(n))
                 answers[cycle + GLB_READ_LATENCY] = data
-            ctx.set(dut.read.data, answers.pop(cycle, None) or rng.getrandbits(bits * n))
+            answers.setdefault(cycle + GLB_READ_LATENCY, rng.getrandbits(bits * n) if request else 0)
+            ctx.set(dut.read.data, answers.pop(cycle, 0))
             ctx.set(dut.freed, bool(frees) and frees[0] <= cycle)
             if frees and frees[0] <= cycle:
                 frees.popleft()
@@ -300,7 +301,7 @@ def test_no_bubbles_vector():
     bench = Bench(IfmapUnit(config), memory_of(config)).run(program)
     check(bench, config)
     cycles = [cycle for cycle, *_ in bench.words]
-    first = 8 + 3 + GLB_READ_LATENCY + 1
+    first = 8 + 3 + GLB_READ_LATENCY + 2
     assert cycles[:180] == [first + i + i // 90 for i in range(180)]
     assert cycles[180:] == list(range(first + 185, first + 185 + 90))
     assert sum(last for *_, last in bench.words) == 30
@@ -316,7 +317,7 @@ def test_waits_for_half():
     )
     check(bench, config)
     cycles, freed = [cycle for cycle, *_ in bench.flits], bench.filled[0] + 50
-    assert bench.words[0][0] < bench.words[-1][0] == cycles[0] - 1
+    assert bench.words[0][0] < bench.words[-1][0] == cycles[0]
     assert cycles[:8] == list(range(cycles[0], cycles[0] + 8))
     assert cycles[8] == freed + 1 + 2 + GLB_READ_LATENCY
     assert bench.waiting[-1] == freed and len(bench.waiting) == freed - bench.waiting[0] + 1

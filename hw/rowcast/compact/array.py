@@ -67,14 +67,16 @@ class Pe(wiring.Component):
             rams["filter"].read_address.eq(self.filter_word),
             rams["ifmap"].read_address.eq(self.ifmap_byte[lane_bits:]),
         ]
-        byte, there = Signal(range(lanes)), Signal()
+        byte = Signal(range(lanes))
+        there = Signal()
         m.d.sync += [byte.eq(self.ifmap_byte), there.eq(self.mac)]
         bytes_ = [rams["ifmap"].read_data.word_select(i, 8) for i in range(lanes)]
         broadcast = Signal(8)
         m.d.comb += broadcast.eq(Array(bytes_)[byte])
 
         # Accumulators hold anything when power comes on, and a part of a dot product when a reset comes amid one.
-        starting, clear = Signal(init=1), Signal()
+        starting = Signal(init=1)
+        clear = Signal()
         m.d.sync += starting.eq(0)
         m.d.comb += clear.eq(self.capture | starting)
         chain = [Signal(config.acc_width, name=f"chain{lane}", reset_less=True) for lane in range(lanes)]

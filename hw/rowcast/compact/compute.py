@@ -57,14 +57,25 @@ class Compute(wiring.Component):
         run = fields_of("COMPUTE_RUN", self.payload)
         is_run = self.opcode == isa.FORMATS["COMPUTE_RUN"].opcode
         chunks = Signal(widths.chunks, reset_less=True)
-        first, last, running, active = Signal(), Signal(), Signal(), Signal()
-        owner, half, psum_half, bubble = Signal(), Signal(), Signal(), Signal()
+        first = Signal()
+        last = Signal()
+        running = Signal()
+        active = Signal()
+        owner = Signal()
+        half = Signal()
+        psum_half = Signal()
+        bubble = Signal()
         gap = Signal(range(config.lanes + 1))  # cycles in which no dot product may end
         ending = Signal()  # a pass ends with the psums that are being written
-        step, end_of_dot, end_of_chunk, go, run_end = Signal(), Signal(), Signal(), Signal(), Signal()
+        step = Signal()
+        end_of_dot = Signal()
+        end_of_chunk = Signal()
+        go = Signal()
+        run_end = Signal()
 
         # The nest.
-        turns, steps, advanced = 1, [Const(0, widths.offset)] * 8, Signal(3, init=7)
+        advanced = Signal(3, init=7)
+        turns, steps = 1, [Const(0, widths.offset)] * 8
         m.d.comb += advanced.eq(7)
         for number, level in enumerate(LEVELS):
             form = "COMPUTE_LOOP_K" if number < DOT_LEVELS else "COMPUTE_LOOP_P"
@@ -86,7 +97,8 @@ class Compute(wiring.Component):
                 m.d.comb += advanced.eq(number)
             turns = turns & at_last
 
-        offset, word = Signal(widths.offset), Signal(ceil_log2(config.filter_words) - 1)
+        offset = Signal(widths.offset)
+        word = Signal(ceil_log2(config.filter_words) - 1)
         pixel = Signal(widths.pixels - 1)
         m.d.comb += [
             step.eq(active & ~bubble & ~(end_of_dot & (gap != 0))),
@@ -132,7 +144,9 @@ class Compute(wiring.Component):
 
         # What travels with a dot product to its capture; there is at most one on the way.
         end = Signal(CAPTURE)
-        kept_pixel, kept_first, pass_end = Signal(widths.pixels), Signal(), Signal()
+        kept_pixel = Signal(widths.pixels)
+        kept_first = Signal()
+        pass_end = Signal()
         with m.If(step & end_of_dot):
             m.d.sync += [kept_pixel.eq(Cat(pixel, psum_half)), kept_first.eq(first), pass_end.eq(run_end & last)]
         m.d.sync += end.eq(Cat(step & end_of_dot, end))

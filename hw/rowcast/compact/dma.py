@@ -66,17 +66,24 @@ class Dma(wiring.Component):
         m = Module()
         config, widths = self.config, self.widths
         cut, low = exact_log2(config.burst_beats), exact_log2(config.dram_bytes)
-        dram, row_dram = Signal(widths.dram, reset_less=True), Signal(widths.dram, reset_less=True)
-        buffer, row_buffer = Signal(widths.buffer, reset_less=True), Signal(widths.buffer, reset_less=True)
-        more, row_more = Signal(widths.words, reset_less=True), Signal(widths.words, reset_less=True)
+        dram = Signal(widths.dram, reset_less=True)
+        row_dram = Signal(widths.dram, reset_less=True)
+        buffer = Signal(widths.buffer, reset_less=True)
+        row_buffer = Signal(widths.buffer, reset_less=True)
+        more = Signal(widths.words, reset_less=True)
+        row_more = Signal(widths.words, reset_less=True)
         rows = Signal(widths.rows, reset_less=True)  # this one and those after it
-        storing, space = Signal(reset_less=True), Signal(2, reset_less=True)
+        storing = Signal(reset_less=True)
+        space = Signal(2, reset_less=True)
         strides = [
             [Signal(widths.dram, name=f"{name}_stride"), Signal(widths.buffer, name=f"{name}_buffer_stride")]
             for name in ("load", "store")
         ]
         fields, stride = fields_of("LOAD", self.payload), fields_of("LOAD_STRIDE", self.payload)
-        half, last, step, new_row = Signal(range(max(self.items, 2))), Signal(), Signal(), Signal()
+        half = Signal(range(max(self.items, 2)))
+        last = Signal()
+        step = Signal()
+        new_row = Signal()
         length = Signal(cut)
         to_border = ~dram[:cut]
         m.d.comb += [

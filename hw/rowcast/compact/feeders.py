@@ -48,10 +48,15 @@ class FilterFeeder(wiring.Component):
         m = Module()
         widths = self.widths
         fields = fields_of("FILTER_RUN", self.payload)
-        flits, flit = Signal(widths.half, reset_less=True), Signal(widths.half, reset_less=True)
+        flits = Signal(widths.half, reset_less=True)
+        flit = Signal(widths.half, reset_less=True)
         chunks = Signal(widths.chunks, reset_less=True)
-        half, halves, running = Signal(), Signal(2, init=2), Signal()
-        first, go, end = Signal(init=1), Signal(), Signal()
+        half = Signal()
+        halves = Signal(2, init=2)
+        running = Signal()
+        first = Signal(init=1)
+        go = Signal()
+        end = Signal()
         m.d.comb += [
             self.idle.eq(~running & ~self.done),
             go.eq(running & (~first | halves.any())),
@@ -114,15 +119,23 @@ class IfmapFeeder(wiring.Component):
         m.submodules.deltas = deltas = Ram(shape=delta_layout.size, depth=self.HELD, latency=1)
         loop, run, settings = (fields_of(f"IFMAP_{name}", self.payload) for name in ("LOOP", "RUN", "SET"))
         opcode = {name: self.opcode == isa.FORMATS[f"IFMAP_{name}"].opcode for name in ("LOOP", "RUN", "SET")}
-        height, width = Signal(widths.coordinate, reset_less=True), Signal(widths.coordinate, reset_less=True)
-        y, x = Signal(widths.place, reset_less=True), Signal(widths.place, reset_less=True)
-        second, running, moving = Signal(), Signal(), Signal()
-        first, half, halves = Signal(init=1), Signal(), Signal(2, init=2)
+        height = Signal(widths.coordinate, reset_less=True)
+        width = Signal(widths.coordinate, reset_less=True)
+        y = Signal(widths.place, reset_less=True)
+        x = Signal(widths.place, reset_less=True)
+        second = Signal()
+        running = Signal()
+        moving = Signal()
+        first = Signal(init=1)
+        half = Signal()
+        halves = Signal(2, init=2)
         entry = Signal(len(self.entry) - 1, reset_less=True)
         go = Signal()
 
         # Instructions.
-        new, value, level = Signal(delta_layout), Signal(widths.chunks), Signal(3)
+        new = Signal(delta_layout)
+        value = Signal(widths.chunks)
+        level = Signal(3)
         m.d.comb += [
             self.idle.eq(~running & ~self.done),
             self.hold.eq(opcode["LOOP"] & ~second),
@@ -168,7 +181,8 @@ class IfmapFeeder(wiring.Component):
             self.write.eq(moving),
             self.entry.eq(Cat(entry, half)),
         ]
-        ends, last = Signal(), Signal()
+        ends = Signal()
+        last = Signal()
         m.d.sync += [halves.eq(halves + self.freed - (go & first)), self.filled.eq(0), moving.eq(go)]
         with m.If(go):
             m.d.sync += [

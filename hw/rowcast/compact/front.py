@@ -75,8 +75,12 @@ class Fetch(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         place = Signal(len(self.program_base))
-        item, drop, full, running = Signal(range(ITEMS)), Signal(), Signal(), Signal()
-        beat_end, last = Signal(), Signal()
+        item = Signal(range(ITEMS))
+        drop = Signal()
+        full = Signal()
+        running = Signal()
+        beat_end = Signal()
+        last = Signal()
         items = [self.r.payload.data.word_select(i, ITEM) for i in range(self.beat_items)]
         m.d.comb += [
             full.eq(Array(self.full[u] if u < len(UNITS) else 0 for u in range(8))[self.target]),
@@ -225,7 +229,8 @@ class Front(wiring.Component):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(fetch, name))
         heads = [Signal(exact_log2(depth) + 1, name=f"head{u}") for u in range(units)]
         tails = [Signal(exact_log2(depth) + 1, name=f"tail{u}") for u in range(units)]
-        some, pop = Signal(units), Signal(units)
+        some = Signal(units)
+        pop = Signal(units)
         for u in range(units):
             m.d.comb += [
                 some[u].eq(heads[u] != tails[u]),

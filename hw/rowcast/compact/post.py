@@ -67,9 +67,12 @@ class Post(wiring.Component):
         opcode = {name: self.opcode == isa.FORMATS[name].opcode for name in names}
 
         kept = Signal(payload_layout("POST_SET"), reset_less=True)
-        count_x, count_y = Signal(pixel_bits, reset_less=True), Signal(pixel_bits, reset_less=True)
-        step_x, step_y = Signal(widths.act, reset_less=True), Signal(widths.act, reset_less=True)
-        slot, running = Signal(widths.slot, reset_less=True), Signal()
+        count_x = Signal(pixel_bits, reset_less=True)
+        count_y = Signal(pixel_bits, reset_less=True)
+        step_x = Signal(widths.act, reset_less=True)
+        step_y = Signal(widths.act, reset_less=True)
+        slot = Signal(widths.slot, reset_less=True)
+        running = Signal()
         with m.If(self.take):
             with m.If(opcode["POST_SET"]):
                 m.d.sync += kept.eq(settings)
@@ -96,8 +99,13 @@ class Post(wiring.Component):
         ]
 
         # The psums of a run.
-        index, half, halves = Signal(widths.psum - 1), Signal(), Signal(2)
-        x, y, lane_ends, last = Signal(pixel_bits), Signal(pixel_bits), Signal(), Signal()
+        index = Signal(widths.psum - 1)
+        half = Signal()
+        halves = Signal(2)
+        x = Signal(pixel_bits)
+        y = Signal(pixel_bits)
+        lane_ends = Signal()
+        last = Signal()
         m.d.comb += [
             self.drain_psum.eq(Cat(index, half)),
             self.lane.eq(index),

@@ -65,12 +65,17 @@ class SerialRequantise(wiring.Component):
         bits = self.bits
         total = Signal(signed(32), reset_less=True)
         product = Signal(signed(PRODUCT_BITS), reset_less=True)  # above the bits that have left
-        tail, sticky, over = Signal(TAIL_BITS, reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
+        tail = Signal(TAIL_BITS, reset_less=True)
+        sticky = Signal(reset_less=True)
+        over = Signal(reset_less=True)
         turn = Signal(range(FACTOR_BITS // bits + 1))
         twice = Signal()  # TFLITE rounds a first time, at bit 31 + align
         m.d.comb += twice.eq((self.mode == PostMode.TFLITE) & ((self.steps > 2) | ((self.steps == 2) & ~self.align[1])))
 
-        fetching, multiplying, moving, left = Signal(), Signal(), Signal(), Signal()
+        fetching = Signal()
+        multiplying = Signal()
+        moving = Signal()
+        left = Signal()
         settled = Signal()  # `product` and `tail` are what they should be
         digit, kept = self._digit(m, turn, twice)  # of the turn before: the way from a memory's output is long
         value, out = product, []
@@ -120,7 +125,8 @@ class SerialRequantise(wiring.Component):
                 m.d.sync += [moving.eq(0), settled.eq(1)]
 
         # Rounding, zero point, limits.
-        half, below, up = tail[-1], tail[:-1].any() | sticky, Signal()
+        up = Signal()
+        half, below = tail[-1], tail[:-1].any() | sticky
         once = (self.mode == PostMode.TFLITE) & ~twice
         m.d.comb += up.eq(half & (once | ~sign | below))
         sum_ = Signal(signed(RESULT_BITS + 1))
@@ -139,7 +145,8 @@ class SerialRequantise(wiring.Component):
         """The multiplier's bits of a turn, and which of the bits that leave in it are kept, a cycle later."""
         bits, turns = self.bits, FACTOR_BITS // self.bits
         factor = Cat(self.factor, self.factor_high, Const(0, 2))
-        digit, kept = Signal(bits, reset_less=True), Signal(bits, reset_less=True)
+        digit = Signal(bits, reset_less=True)
+        kept = Signal(bits, reset_less=True)
         with m.If(self.mode == PostMode.BYPASS):
             m.d.sync += digit.eq(Mux(turn == POINT // bits, 1 << POINT % bits, 0))
         with m.Else():

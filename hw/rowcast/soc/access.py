@@ -67,7 +67,8 @@ class BeatAccess(wiring.Component):
         m = Module()
         strobe = Signal(self.config.dram_bytes)
         self._walk(m)
-        byte, inside = Signal(8, reset_less=True), Signal(reset_less=True)
+        byte = Signal(8, reset_less=True)
+        inside = Signal(reset_less=True)
         m.d.sync += [self.moving.eq(self.step), byte.eq(self.byte), inside.eq(self.inside)]
         with m.If(self.moving):
             m.d.sync += [self.data.eq(Cat(self.data[8:], byte)), strobe.eq(Cat(strobe[1:], inside))]
@@ -77,8 +78,11 @@ class BeatAccess(wiring.Component):
     def _walk(self, m):
         """`at`, and where it is in the request and in the beat."""
         low, beat = exact_log2(self.payload), exact_log2(self.config.dram_bytes)
-        start, started, is_first = self.address[:low], Signal(), Signal()
-        lite, next_at = exact_log2(LITE_BYTES), Signal(range(self.payload + 1))
+        started = Signal()
+        is_first = Signal()
+        start = self.address[:low]
+        next_at = Signal(range(self.payload + 1))
+        lite = exact_log2(LITE_BYTES)
         m.d.comb += [
             next_at.eq(self.at + 1),
             self.inside.eq((started | is_first) & ~self.ended),
@@ -103,7 +107,9 @@ class BeatAccess(wiring.Component):
     def _bus(self, m, strobe):
         """One access at a time on either bus; what is offered stays until it is taken."""
         low, beat = exact_log2(self.payload), exact_log2(self.config.dram_bytes)
-        reading, writing, write = Signal(), Signal(), Signal()
+        reading = Signal()
+        writing = Signal()
+        write = Signal()
         memory_address = Cat(Const(0, beat), self.at[beat:], self.address[low:])
         lite = exact_log2(LITE_BYTES)
         lite_address = Cat(Const(0, lite), self.at[lite:], self.address[low:])

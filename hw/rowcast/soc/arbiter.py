@@ -68,9 +68,12 @@ class MemoryArbiter(wiring.Component):
     def _data(self, m, turns):
         """Side's address waits until the data of main's are sent, and main's addresses until side's data are."""
         main, side, bus = self.main.w, self.side.w, self.bus.w
-        main_owes, side_owes = Signal(range(WRITES + 1)), Signal()  # bursts whose last beat was not sent yet
-        owes, next_main_owes = Signal(), Signal(range(WRITES + 1))
-        main_sent, side_sent = Signal(), Signal()
+        main_owes = Signal(range(WRITES + 1))  # bursts whose last beat was not sent yet
+        side_owes = Signal()  # the same
+        owes = Signal()
+        next_main_owes = Signal(range(WRITES + 1))
+        main_sent = Signal()
+        side_sent = Signal()
         m.d.comb += [
             next_main_owes.eq(main_owes + turns.main_taken - main_sent),
             bus.payload.eq(Mux(side_owes, side.payload, main.payload)),
@@ -123,10 +126,13 @@ class _Turns(wiring.Component):
         m = Module()
         main, side, bus = self.main, self.side, self.bus
         m.submodules.chosen = chosen = Skid(self.address.payload.shape())
-        side_was_last, pending = Signal(), Signal()
-        under_way, ahead = Signal(bits_for(self.most)), Signal(bits_for(self.most))
+        side_was_last = Signal()
+        pending = Signal()
+        under_way = Signal(bits_for(self.most))
+        ahead = Signal(bits_for(self.most))
         remaining = Signal.like(under_way)
-        room, next_under_way = Signal(init=1), Signal.like(under_way)
+        room = Signal(init=1)
+        next_under_way = Signal.like(under_way)
         m.d.comb += [
             self.side_first.eq(side.valid & ~pending & ~(side_was_last & main.valid)),
             side.ready.eq(chosen.i.ready & self.side_first & self.side_may),

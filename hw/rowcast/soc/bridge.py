@@ -121,7 +121,9 @@ class HostBridge(wiring.Component):
 
     def _timer(self, m):
         """The tick, and whether it is the second one without a byte between."""
-        timer, quiet, expired = Signal(range(self.timeout)), Signal(), Signal()
+        timer = Signal(range(self.timeout))
+        quiet = Signal()
+        expired = Signal()
         m.d.sync += expired.eq(self.tick & quiet & ~(self.i.valid & self.i.ready))  # not behind a byte that came with the tick
         m.d.sync += [self.tick.eq(timer == 0), timer.eq(Mux(timer == 0, self.timeout - 1, timer - 1))]
         with m.If(self.tick):

@@ -49,9 +49,11 @@ class FrameBytes(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        crc, byte = Signal(CRC_BITS), Signal(8)
+        crc = Signal(CRC_BITS)
+        byte = Signal(8)
         steps = Signal(8)  # a 1 for each bit to come
-        sends, plain = Signal(), Signal()
+        sends = Signal()
+        plain = Signal()
         feedback = Signal()
         m.d.sync += self.good.eq(crc == protocol.RESIDUE)
         m.d.sync += self.idle.eq(~steps[0] & ~self.o.valid & ~self.take & ~self.send)
@@ -131,7 +133,8 @@ class RequestHeader(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        command, length = Signal(8), Signal(16)
+        command = Signal(8)
+        length = Signal(16)
         m.d.comb += Cat(command, self.sequence, self.address, length).eq(self.header)
         with m.If(self.step):
             m.d.sync += self.header.eq(Cat(self.header[8:], self.byte))

@@ -194,12 +194,22 @@ class OnChipMemory(wiring.Component):
         store, ar, r = self.store, self.bus.ar, self.bus.r
         width = len(store.read_address)
         # the next beat to read
-        active, address, left = Signal(), Signal(width), Signal(8)
-        number, outside = Signal(ID_WIDTH), Signal()
+        active = Signal()
+        address = Signal(width)
+        left = Signal(8)
+        number = Signal(ID_WIDTH)
+        outside = Signal()
         # the beat that the store shows, if it is `fresh`
-        shown, fresh, shown_address, shown_last = Signal(), Signal(), Signal(width), Signal()
-        shown_number, shown_outside = Signal(ID_WIDTH), Signal()
-        take, free, issue, last = Signal(), Signal(), Signal(), Signal()
+        shown = Signal()
+        fresh = Signal()
+        shown_address = Signal(width)
+        shown_last = Signal()
+        shown_number = Signal(ID_WIDTH)
+        shown_outside = Signal()
+        take = Signal()
+        free = Signal()
+        issue = Signal()
+        last = Signal()
         m.d.comb += [
             take.eq(shown & fresh & (~r.valid | r.ready)),
             free.eq(~shown | take),
@@ -236,7 +246,9 @@ class OnChipMemory(wiring.Component):
     def _writes(self, m, *, wanted, may):
         """Beats go straight into the store; the answer follows the last one."""
         store, aw, w, b = self.store, self.bus.aw, self.bus.w, self.bus.b
-        active, outside, take = Signal(), Signal(), Signal()
+        active = Signal()
+        outside = Signal()
+        take = Signal()
         address = Signal.like(store.write_address)
         m.d.comb += [
             wanted.eq(active & w.valid & ~b.valid),

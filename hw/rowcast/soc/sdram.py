@@ -123,7 +123,9 @@ class SdramController(wiring.Component):
         """B, in the order of AW."""
         aw, b = bus.aw, bus.b
         m.submodules.answers = answers = SyncFIFO(width=1, depth=_WRITES)
-        owed, take, give = Signal(range(_WRITES + 1)), Signal(), Signal()
+        owed = Signal(range(_WRITES + 1))
+        take = Signal()
+        give = Signal()
         m.d.comb += [
             addresses.payload.addr.eq(aw.payload.addr),
             addresses.payload.len.eq(aw.payload.len),

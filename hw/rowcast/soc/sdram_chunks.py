@@ -81,9 +81,13 @@ class ChunkSplitter(wiring.Component):
         size = exact_log2(self.chip.size)
 
         # cycle 1: the first beat, and the last one's place in its page
-        valid, beat, end = Signal(), Signal(size - low, reset_less=True), Signal(page, reset_less=True)
-        dead, number = Signal(reset_less=True), Signal(ID_WIDTH, reset_less=True)
-        last, step = Signal(), Signal()
+        valid = Signal()
+        beat = Signal(size - low, reset_less=True)
+        end = Signal(page, reset_less=True)
+        dead = Signal(reset_less=True)
+        number = Signal(ID_WIDTH, reset_less=True)
+        last = Signal()
+        step = Signal()
         m.d.comb += [
             last.eq(beat[cut:page] == end[cut:]),
             step.eq(~self.o.valid | self.o.ready),
@@ -150,7 +154,9 @@ class Admission(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        free, enough, take = Signal(range(self.beats + 1), init=self.free), Signal(), Signal()
+        free = Signal(range(self.beats + 1), init=self.free)
+        enough = Signal()
+        take = Signal()
         more = self.i.payload.more[self.part :]
         m.d.comb += [
             take.eq(self.o.valid & self.o.ready),

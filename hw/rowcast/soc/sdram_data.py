@@ -42,8 +42,11 @@ class BeatQueue(wiring.Component):
         m = Module()
         m.submodules.ram = ram = Ram(shape=self.shape, depth=self.depth, style=self.style)
         m.submodules.skid = skid = SyncFIFO(width=ram.read_data.as_value().shape().width, depth=_SKID)
-        level, free = Signal(range(self.depth + 1)), Signal(range(_SKID + 1), init=_SKID)
-        put, fetch, take = Signal(), Signal(), Signal()
+        level = Signal(range(self.depth + 1))
+        free = Signal(range(_SKID + 1), init=_SKID)
+        put = Signal()
+        fetch = Signal()
+        take = Signal()
         coming = Signal(ram.latency)
         m.d.comb += [
             self.i.ready.eq(~level[-1]),
@@ -110,7 +113,9 @@ class WriteData(wiring.Component):
         m = Module()
         count, bits, words = self.config.dram_bytes // WORD_BYTES, 9 * WORD_BYTES, access_words(self.config)
         m.submodules.ram = ram = Ram(shape=bits * count, depth=self.depth, style=self.style)
-        level, pop, begin = Signal(range(self.depth + 1)), Signal(), Signal()
+        level = Signal(range(self.depth + 1))
+        pop = Signal()
+        begin = Signal()
         beat, access = self.i.payload, self.access
         m.d.comb += [
             self.i.ready.eq(~level[-1]),
@@ -132,8 +137,10 @@ class WriteData(wiring.Component):
             later = Signal(2, name=f"later{stage}")
             m.d.sync += later.eq(Cat(load, drive))
             load, drive = later
-        line, rest = Signal(bits * count, reset_less=True), Signal(bits * count)
-        driving, next_driving = Signal(words), Signal(words)
+        line = Signal(bits * count, reset_less=True)
+        rest = Signal(bits * count)
+        driving = Signal(words)
+        next_driving = Signal(words)
         m.d.comb += [
             rest.eq(Mux(load, ram.read_data, line >> bits)),
             next_driving.eq((driving >> 1) | drive.replicate(words)),

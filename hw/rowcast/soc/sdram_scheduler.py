@@ -148,7 +148,9 @@ class SdramScheduler(wiring.Component):
     def _banks(self, m):
         """Until each bank may be closed, counted from the cycle after the command: nobody asks before."""
         timing, words = self.timing, self.words
-        touched, write, number = Signal(), Signal(reset_less=True), Signal.like(self._number, reset_less=True)
+        touched = Signal()
+        write = Signal(reset_less=True)
+        number = Signal.like(self._number, reset_less=True)
         m.d.sync += [touched.eq(self._go["access"] & ~self._dead), write.eq(self._write), number.eq(self._number)]
         for bank, timer in enumerate(self._bank_timers):
             here = touched & (number == bank)
@@ -163,8 +165,11 @@ class SdramScheduler(wiring.Component):
         Chunks are taken three cycles apart at least, so there is time for registers: who is there (`offered`, and of whom, `side`), and
         what was taken (of `waiting`, a cycle later).
         """
-        write, taken = Signal(), Signal(range(2 * TURN_WORDS // self.words))  # accesses of this turn
-        over, side, offered = Signal(), Signal(), Signal()
+        write = Signal()
+        taken = Signal(range(2 * TURN_WORDS // self.words))  # accesses of this turn
+        over = Signal()
+        side = Signal()
+        offered = Signal()
         m.d.sync += [
             over.eq(taken[exact_log2(TURN_WORDS // self.words) :].any()),
             side.eq(self.i_write.valid & (~self.i_read.valid | (write ^ over))),
@@ -246,8 +251,10 @@ class SdramScheduler(wiring.Component):
         timing, words, go = self.timing, self.words, self._go
         waiting, present = self._waiting, self._present
         place = self._place = Signal.like(waiting.access, name="place", reset_less=True)
-        left, final = Signal.like(waiting.more, name="left", reset_less=True), Signal(reset_less=True)
-        number, last = Signal(ID_WIDTH, reset_less=True), Signal(reset_less=True)
+        final = Signal(reset_less=True)
+        left = Signal.like(waiting.more, name="left", reset_less=True)
+        number = Signal(ID_WIDTH, reset_less=True)
+        last = Signal(reset_less=True)
         read_timer = _Timer(m, "read_timer", words)
         write_timer = _Timer(m, "write_timer", words + timing.cas + 1)
         m.d.comb += go["access"].eq(present & ~Mux(self._write, write_timer.busy, read_timer.busy))
@@ -285,10 +292,13 @@ class SdramScheduler(wiring.Component):
         """Start, and refresh: close all rows, refresh what is owed."""
         timing, go = self.timing, self._go
         owed = Signal(range(2 * max(POSTPONED, self.chip.startup_refreshes)))
-        interval, tick = Signal(range(timing.refresh)), Signal()
-        waited, power = Signal(range(timing.powerup + 1)), Signal()
+        interval = Signal(range(timing.refresh))
+        tick = Signal()
+        waited = Signal(range(timing.powerup + 1))
+        power = Signal()
         powered = Signal(reset_less=True)  # since the bitstream was loaded
-        quiet, idle = Signal(range(_IDLE + 1)), Signal()
+        quiet = Signal(range(_IDLE + 1))
+        idle = Signal()
         # The chunks that stand in the scheduler end first: meanwhile another refresh may fall due.
         rest = 2 * CHUNK_BYTES // WORD_BYTES + 64
         urgent = max(1, POSTPONED - -(-rest // timing.refresh))

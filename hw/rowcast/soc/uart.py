@@ -64,7 +64,8 @@ class UartReceiver(wiring.Component):
         m = Module()
         line = Signal(init=1)
         m.submodules.synchroniser = FFSynchronizer(self.rx, line, init=1)
-        timer, sample = Signal(range(self.divisor)), Signal()
+        timer = Signal(range(self.divisor))
+        sample = Signal()
         # A 1 enters at the top with the start bit; when it falls out at the bottom the byte is complete.
         shift = Signal(DATA_BITS + 1)
         m.d.comb += sample.eq(timer == 0)
@@ -123,7 +124,8 @@ class UartTransmitter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        timer, left = Signal(range(self.divisor)), Signal(range(DATA_BITS + 2))
+        timer = Signal(range(self.divisor))
+        left = Signal(range(DATA_BITS + 2))
         shift = Signal(DATA_BITS, reset_less=True)
         bit_over = Signal()
         m.d.comb += [bit_over.eq(timer == 0), self.i.ready.eq(bit_over & (left == 0))]
