@@ -13,7 +13,7 @@ FREED = 2  # from a chunk's last turn to `freed`
 PSUM_FILLED = 4  # from a pass's last turn to `psum_filled`, beside a cycle a lane
 WALK = 2  # IFMAP: from a turn to its read
 SLOTS = 9  # words under way to the vector unit
-VECTOR_WORD = 6  # from a read to the word at the vector unit
+VECTOR_WORD = 7  # from a read to the word at the vector unit
 
 
 def filter_unit(m):

@@ -12,7 +12,7 @@ FIRST_DRAIN = 2  # cycles from an accepted run to its first drain
 PSUM_FREED = 4  # from the last drain to `psum_freed`
 ARRIVE = 14  # from a drain to its psum, beside a cycle a row
 PLACE = 1  # from a result that is taken to its columns
-WORD = 27  # from a word's last psum to its write
+WORD = 28  # from a word's last psum to its write
 COMPLETE = 1  # from the end of a run's last write to `complete`, which gives its tokens
 MAX_RUNS = 2
 

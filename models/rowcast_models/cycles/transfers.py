@@ -138,7 +138,7 @@ def store_unit(m):
         ahead = Ahead(m, unit, jobs[number], take) if number < len(jobs) else None
         for row in rows:
             at = walk.row(earliest)
-            ready, data = at + FIRST_BURST, at + 10
+            ready, data = at + FIRST_BURST, at + 11
             for beats in row:
                 issue += BURST_GAP
                 if issue < ready:

@@ -3,7 +3,7 @@
 __all__ = ["drain_time"]
 
 QUEUE_WORDS = 16  # of a column
-LATENCY = 42  # cycles from the first drain of a word to the word in its queue, beside a cycle a lane
+LATENCY = 43  # cycles from the first drain of a word to the word in its queue, beside a cycle a lane
 FOLLOWED = 320  # groups that are followed; the rest takes as long as the later half of these
 
 
