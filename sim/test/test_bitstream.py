@@ -15,16 +15,23 @@ from rowcast_sim.bitstream.toolchain import PYPI, TOOLS, Tool, find_tool, run_to
 from rowcast_sim.cli import main
 from rowcast_sim.tools import ToolError
 
-# A nextpnr whose Fmax depends on the seed, a packer that copies, a Yosys that counts how often it ran.
+# A nextpnr whose Fmax depends on the seed and that counts its placements, a packer that copies, a Yosys that counts how often it ran.
 PLACER = """
 import json, sys
 options = dict(zip(sys.argv[1:], sys.argv[2:]))
+if "--no-route" in sys.argv:
+    with open("placements", "a") as file:
+        file.write(options["--seed"])
+    open(options["--write"], "w").write("placed with seed " + options["--seed"])
+    sys.exit()
+if "fails" in open("top.lpf").read():
+    sys.exit("ERROR: cut off")
 mhz = {"1": 90.0, "2": 104.5, "3": 97.0}[options["--seed"]]
 clock = float(options["--freq"])
 report = {"fmax": {"$glbnet$clk": {"achieved": mhz, "constraint": clock}, "slow": {"achieved": 300.0, "constraint": 25.0}},
           "utilization": {"TRELLIS_COMB": {"used": 30, "available": 100}, "DP16KD": {"used": 208, "available": 208}}}
 json.dump(report, open(options["--report"], "w"))
-open(options["--textcfg"], "w").write("placed with seed " + options["--seed"])
+open(options["--textcfg"], "w").write(open(options["--json"]).read())
 print("Info: Packing ...")
 """
 PACKER = "import sys; open(sys.argv[3], 'w').write(open(sys.argv[2]).read())"
@@ -55,6 +62,23 @@ def test_best_of_seeds(tools, tmp_path):
     assert (tmp_path / "runs").read_text() == "x"
     Flow(chosen, chosen.config.replace(queue_depth=8), tmp_path, clock_hz=100e6).build(1)
     assert (tmp_path / "runs").read_text() == "xx"
+
+
+def test_placement_survives_its_routing(tools, tmp_path):
+    """A routing that was cut off is begun again from the placement that it had."""
+    chosen = board("ulx3s-25f")
+    flow = Flow(chosen, chosen.config, tmp_path, clock_hz=100e6)
+    flow.prepare()
+    flow.synthesise()
+    pins = tmp_path / "top.lpf"
+    text = pins.read_text()
+    pins.write_text(text + "# fails")
+    with pytest.raises(ToolError, match="cut off"):
+        flow.place(1)
+    assert not list(tmp_path.glob("*.config"))
+    pins.write_text(text)
+    assert flow.place(1).mhz == 90.0
+    assert (tmp_path / "placements").read_text() == "1" and not list(tmp_path.glob("*.placed.json"))
 
 
 def test_missed_clock_marks_the_bitstream(tools, tmp_path):

@@ -166,8 +166,7 @@ class Flow:
                     if re.search(pattern, line):
                         self.say(f"seed {seed}", text)
 
-            options = [*self._placer_options(stem), "--seed", seed, "--report", report.name, "--freq", f"{self.clock_hz / _MHZ:.3f}", "--timing-allow-fail"]
-            run_tool(self.placer, options, folder=self.folder, log=self.folder / f"{stem}.log", on_line=on_line)
+            self._run_placer(stem, seed, ["--report", report.name], on_line)
             kept.write_text(self.digest)
         placement = self._read(report, seed, stem)
         self.say(f"seed {seed}", f"{placement.mhz:.1f} MHz")
@@ -196,17 +195,41 @@ class Flow:
     def _netlist(self):
         return f"{NAME}.syn.json" if self.family == "gowin" else f"{NAME}.json"
 
+    def _run_placer(self, stem, seed, results, on_line):
+        """nextpnr; for ECP5 in two steps, so that a placement of minutes survives if its routing of an hour is cut off."""
+        shared = ["--seed", seed, "--freq", f"{self.clock_hz / _MHZ:.3f}", "--timing-allow-fail"]
+        device, source, targets = self._placer_options(stem)
+        if self.family == "ecp5":
+            placed, key = self.folder / f"{stem}.placed.json", self.folder / f"{stem}.placed.digest"
+            if not (placed.exists() and key.exists() and key.read_text() == self.digest):
+                key.unlink(missing_ok=True)
+                first = [*device, *self._placement, "--json", source, "--no-route", "--write", placed.name, *shared]
+                run_tool(self.placer, first, folder=self.folder, log=self.folder / f"{stem}.placed.log", on_line=on_line)
+                key.write_text(self.digest)
+            second = [*device, "--json", placed.name, "--no-pack", "--no-place", *targets, *results, *shared]
+            run_tool(self.placer, second, folder=self.folder, log=self.folder / f"{stem}.log", on_line=on_line)
+            placed.unlink()
+            key.unlink()
+            return
+        options = [*device, "--json", source, *targets, *results, *shared]
+        run_tool(self.placer, options, folder=self.folder, log=self.folder / f"{stem}.log", on_line=on_line)
+
+    @property
+    def _placement(self):
+        """nextpnr's placer: with all block RAMs in use its electrostatic one has shorter wires than the usual one, sooner."""
+        return ["--placer", "static"] if self.board.device.name == "LFE5U-85F" else []
+
     def _placer_options(self, stem):
-        """What names device, netlist, constraints and results to nextpnr."""
+        """What names device and constraints to nextpnr, the netlist, and what names its results."""
         if self.family == "ecp5":
             size = re.fullmatch(r"LFE5U-(\d+)F", self.board.device.name)[1]
             size = {"85": "--85k", "45": "--45k", "25": "--25k", "12": "--12k"}[size]
-            # With all block RAMs in use nextpnr's electrostatic placer has shorter wires than its usual one, in half the time.
-            placer = ["--placer", "static"] if size == "--85k" else []
-            return [size, *placer, "--package", "CABGA381", "--speed", "6", "--json", self._netlist, "--lpf", f"{NAME}.lpf", "--textcfg", f"{stem}.config"]
+            device = [size, "--package", "CABGA381", "--speed", "6", "--lpf", f"{NAME}.lpf"]
+            return device, self._netlist, ["--textcfg", f"{stem}.config"]
         if self.family == "ice40":
-            return ["--up5k", "--package", "sg48", "--json", self._netlist, "--pcf", f"{NAME}.pcf", "--asc", f"{stem}.asc"]
-        return ["--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C", "--vopt", f"cst={NAME}.cst", "--json", self._netlist, "--write", f"{stem}.pnr.json"]
+            return ["--up5k", "--package", "sg48", "--pcf", f"{NAME}.pcf"], self._netlist, ["--asc", f"{stem}.asc"]
+        device = ["--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C", "--vopt", f"cst={NAME}.cst"]
+        return device, self._netlist, ["--write", f"{stem}.pnr.json"]
 
     def _read(self, report, seed, stem):
         """The placement that a report of nextpnr describes."""
