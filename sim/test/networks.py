@@ -5,6 +5,8 @@ import copy
 import numpy as np
 from rowcast import preset
 from rowcast_models import graph as g
+from rowcast_models.compiler import array_nodes
+from rowcast_models.compiler import mapping as mapper
 from rowcast_models.compiler.network import compile_graph
 from rowcast_models.golden.evaluate import evaluate
 from rowcast_models.golden.requantise import quantise_multiplier_tflite
@@ -119,3 +121,24 @@ def check_functional(graph, config, inputs, *, keep_all=True, orders=1):
             got = program.tensor(name, memory[offset - program.data_offset :][:size])
             np.testing.assert_array_equal(got, want[name], f"tensor {name}, order {order}")
     return program
+
+
+def choose(monkeypatch, rng, wanted):
+    """Let the compiler take a random one of the mappings and tilings that are `wanted`, or of all if there is none."""
+    taken = []
+
+    def find(shape, config, *, room, memory=None, vector=0, late=0, **resident):
+        found = [
+            (mapping, tiling) for mapping in mapper.candidates(shape, config)
+            for tiling in mapper.plan_tilings(shape, mapping, config, room, **resident)
+        ]  # fmt: skip
+        if not found:
+            raise mapper.MappingError("nothing fits")
+        best = [pair for pair in found if wanted(*pair)] or found
+        mapping, tiling = best[rng.integers(len(best))]
+        taken.append((mapping, tiling))
+        cost = mapper.estimate(shape, mapping, tiling, config, memory or mapper.Memory(), **resident)
+        return mapping, tiling, cost
+
+    monkeypatch.setattr(array_nodes, "find_mapping", find)
+    return taken

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from rowcast import preset
 from rowcast_models import graph as g
-from rowcast_models.compiler import mapping as mapper
-from rowcast_models.compiler import array_nodes
+from rowcast_models.compiler import array_nodes, pieces
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from networks import check_functional, convolution, inputs_of, random_convolution  # noqa: E402
+from networks import check_functional, choose, convolution, inputs_of, random_convolution  # noqa: E402
 
 BASE = preset("base")
 CONFIGS = {
@@ -28,27 +27,6 @@ CONFIGS = {
 def check(graph, config, seed, *, orders):
     """Every tensor, on random inputs of this seed."""
     check_functional(graph, config, inputs_of(graph, np.random.default_rng(seed)), orders=orders)
-
-
-def choose(monkeypatch, rng, wanted):
-    """Let the compiler take a random one of the mappings and tilings that are `wanted`, or of all if there is none."""
-    taken = []
-
-    def find(shape, config, *, room, memory=None, vector=0, late=0, **resident):
-        found = [
-            (mapping, tiling) for mapping in mapper.candidates(shape, config)
-            for tiling in mapper.plan_tilings(shape, mapping, config, room, **resident)
-        ]  # fmt: skip
-        if not found:
-            raise mapper.MappingError("nothing fits")
-        best = [pair for pair in found if wanted(*pair)] or found
-        mapping, tiling = best[rng.integers(len(best))]
-        taken.append((mapping, tiling))
-        cost = mapper.estimate(shape, mapping, tiling, config, memory or mapper.Memory(), **resident)
-        return mapping, tiling, cost
-
-    monkeypatch.setattr(array_nodes, "find_mapping", find)
-    return taken
 
 
 @pytest.mark.parametrize("seed", range(24))
@@ -99,3 +77,39 @@ def test_packed_windows(monkeypatch, seed):
     tensors = [g.Tensor("x", (2, 11, 14, channels), -3), g.Tensor("y")]
     graph = g.Graph(name="packed", tensors=tensors, inputs=["x"], outputs=["y"], nodes=[node])
     check(graph, config, seed, orders=1)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_lines(monkeypatch, seed):
+    """PEs that are numbered row by row, so that groups go on in the next row."""
+    rng = np.random.default_rng(seed)
+    taken = choose(monkeypatch, rng, lambda mapping, tiling: mapping.lined)
+    rows, columns, noc = ((2, 8, 1), (4, 8, 2), (8, 16, 4), (3, 7, 1))[seed % 4]
+    config = BASE.replace(rows=rows, columns=columns, noc_words=noc, dram_bytes=32, act_words=4096)
+    filters = config.lanes * {16: 3, 32: 5, 128: 12, 21: 5}[config.num_pes] - int(rng.integers(8))
+    check(batch(rng, 2, 14 * (1 + seed // 4), filters=filters, stride=1 + seed // 4), config, seed, orders=2)
+    lined = [mapping for mapping, _ in taken if mapping.lined]
+    assert lined and any(mapping.column_filters * mapping.column_groups < config.num_pes for mapping in lined)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_two_pieces(monkeypatch, seed):
+    """Layers cut in any of the possible ways: by rows, by columns of a single row, by filters."""
+    rng, made = np.random.default_rng(seed), []
+    choose(monkeypatch, rng, lambda mapping, tiling: True)
+
+    def cut(one, config, best):
+        choices = list(pieces.cuts(one.shape, best))
+        made.append(choices[rng.integers(len(choices))]() if choices else [one])
+        return made[-1]
+
+    monkeypatch.setattr(array_nodes, "cut_layer", cut)
+    config = list(CONFIGS.values())[seed % len(CONFIGS)].replace(act_words=4096)
+    if seed % 4 == 3:
+        node = convolution(rng, name="conv", source="x", output="y", channels=20, filters=40, kernel=(1, 1))
+        tensors = [g.Tensor("x", (1, 5, 7, 20), -3), g.Tensor("y")]
+        graph = g.Graph(name="points", tensors=tensors, inputs=["x"], outputs=["y"], nodes=[node])
+    else:
+        graph = batch(rng, 1 + seed % 4, 9, filters=40, stride=1 + seed // 8)
+    check_functional(graph, config, inputs_of(graph, rng), keep_all=bool(seed % 2), orders=2)
+    assert any(len(parts) == 2 for parts in made)

@@ -14,7 +14,8 @@ from rowcast_sim.verilated import Timing, build
 sys.path.insert(0, str(Path(__file__).parent))
 
 from corners import CORNERS  # noqa: E402
-from networks import ODD, everything, inputs_of, random_convolution  # noqa: E402
+from networks import ODD, choose, everything, inputs_of, random_convolution, single  # noqa: E402
+from test_joined import layers, normalised  # noqa: E402
 
 @pytest.fixture(scope="module")
 def model():
@@ -70,6 +71,24 @@ def test_counters_of_one_convolution(model):
         elif i.name == "POST_RUN":
             psums += pixels * i["rows"] * ODD.lanes
     assert result.counters["psums"] == psums
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_lines(model, monkeypatch, seed):
+    """PEs numbered row by row, so that filter groups go on in the next row."""
+    rng = np.random.default_rng(seed)
+    taken = choose(monkeypatch, rng, lambda mapping, tiling: mapping.lined)
+    program, _ = run(model, single(rng, (1, 9, 8, 5), filters=3 * ODD.lanes - seed, kernel=(3, 2)), seed)
+    assert taken and program.layers[0].mapping.startswith("PEs in line 3fx2")
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_normalisation(model, seed):
+    """Sums over channels, whose windows go from pixel to pixel, as the network carries several words in a flit."""
+    rng = np.random.default_rng(seed)
+    graph = normalised(rng, (2, 11, 9, 5), channels=ODD.lanes * (3 + seed), swapped=bool(seed), before=1 + seed)
+    program, _ = run(model, graph, seed, keep_all=False)
+    assert layers(program)["sums"] == "with squares"
 
 
 @pytest.mark.parametrize("name", CORNERS)

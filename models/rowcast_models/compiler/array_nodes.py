@@ -12,6 +12,7 @@ from .convolution import ConvJob, convolution_steps
 from .flow import Flow, in_turn
 from .geometry import ConvShape, ceil_div
 from .mapping import MappingError, find_mapping
+from .pieces import Piece, cut_layer
 from .placement import Value, nhwc
 from .posts import bypass, settings
 from .settings import Place
@@ -50,16 +51,15 @@ class ArrayNodes:
                 bias=np.zeros(channels, np.int64), post=node.post,
             )  # fmt: skip
             return self.lower_conv(dense, layout)
-        shape, weights, params, zero_point = self.channel_sum(node, source.layout)
+        shape, weights = channel_sum_shape(node.before, node.after, source.layout, lanes)
+        params, zero_point = self.sum_parameters(node, weights)
         return self.array(node, layout, source, shape, weights, params, self.through_home(node, settings(node.post)), zero_point)
 
-    def channel_sum(self, node, layout):
-        """(ConvShape, weights, parameters, zero point) of sums over neighbouring channels of such a tensor."""
-        shape, weights = channel_sum_shape(node.before, node.after, layout, self.config.lanes)
+    def sum_parameters(self, node, weights):
+        """(parameters, zero point of the input) of sums over neighbouring channels with these weights."""
         zero_point, post = self.graph.tensors[node.inputs[0]].zero_point, node.post
         sums = weights.astype(np.int64).sum((0, 1, 3, 4, 5))
-        params = encode_params(-zero_point * sums, post.multiplier, post.shift, post.post_mode)[None]
-        return shape, weights, params, zero_point
+        return encode_params(-zero_point * sums, post.multiplier, post.shift, post.post_mode)[None], zero_point
 
     def lower_fullyconnected(self, node, layout):
         source, lanes = self.values[node.inputs[0]], self.config.lanes
@@ -106,18 +106,28 @@ class ArrayNodes:
                 faster = one.cycles * shape.units <= cost.cycles * (1 + self.memory.slack)
                 if faster and one.words * shape.units < cost.words:
                     jobs, placed, given, (mapping, tiling), cost = shape.units, single, other, choice, one
-            size = min(given[1], ceil_div(tiling.room, self.step) * self.step)
+            pieces = [Piece(placed, mapping, tiling, cost)]
+            if jobs == 1:
+                choose = self.chooser(source, place, node)
+                pieces = cut_layer(pieces[0], self.config, lambda part: choose(part, given[1]))
+            start, lanes = given[0], self.config.lanes
+            size = min(given[1], max(ceil_div(piece.tiling.room, self.step) * self.step for piece in pieces))
             pixels, made = (math.prod(layout[:3]) for layout in (source.layout, layout))
-            each = weights.shape[1] // jobs
-            work = [ConvJob(
-                placed, mapping, tiling, weights[:, i * each : (i + 1) * each], params[i * each : (i + 1) * each], post, pad,
-                source.place.moved(i * shape.in_words), place.moved(i * shape.out_words), (given[0], size),
-                Flow(self.progress, node.inputs, output if i == jobs - 1 else ""), pixels, made,
-                bypass(pool) if pool else None,
-            ) for i in range(jobs)]  # fmt: skip
-            claim = (given[0], given[0] + size) if size else None
+            each, work = weights.shape[1] // jobs, []
+            for i in range(jobs):
+                for piece in pieces:
+                    units, words = slice(i * each, (i + 1) * each), piece.shape.out_words
+                    filters = slice(piece.first * lanes, (piece.first + words) * lanes)
+                    last = piece.last and i == jobs - 1
+                    work.append(ConvJob(
+                        piece.shape, piece.mapping, piece.tiling, weights[:, units, filters], params[units, filters], post, pad,
+                        source.place.moved(i * shape.in_words), place.moved(i * shape.out_words + piece.first), (start, size),
+                        Flow(self.progress, node.inputs, output if last else ""), pixels, made, bypass(pool) if pool else None,
+                    ))  # fmt: skip
+            claim = (start, start + size) if size else None
             steps, light = in_turn(convolution_steps(self.b, job) for job in work), isinstance(node, LIGHT)
-            return Work(steps, describe(mapping), cost.cycles * jobs, claim, array=True, light=light)
+            text = " then ".join(describe(piece.mapping) for piece in pieces)
+            return Work(steps, text, jobs * sum(piece.cost.cycles for piece in pieces), claim, array=True, light=light)
 
         work = self.settle(output, layout, attempt)
         if pool is not None:
@@ -138,14 +148,10 @@ class ArrayNodes:
             It does not fit, or would be much faster if nodes that are at work now had ended.
         """
 
-        vector, output, late = self.vector_work(node), self.result(node), self.still_at_work(node)
+        output, choose = self.result(node), self.chooser(source, place, node)
 
         def mapping(size):
-            return find_mapping(
-                shape, self.config, room=size, memory=self.memory,
-                input_resident=source.place.act is not None, output_resident=place.act is not None,
-                vector=vector, late=late,
-            )  # fmt: skip
+            return choose(shape, size)
 
         claims, self.claims = self.claims, {}
         taken = [] if place.act is None else [(place.act, place.act + self.words(nhwc(self.graph.tensors[output].shape)))]
@@ -166,6 +172,19 @@ class ArrayNodes:
             if found[2].words > MOVES * alone.words:
                 raise MappingError("other nodes take the room that it needs to move little")
         return given, found
+
+    def chooser(self, source, place, node):
+        """find_mapping of a ConvShape in so many words, for this node."""
+        vector, late = self.vector_work(node), self.still_at_work(node)
+
+        def choose(shape, size):
+            return find_mapping(
+                shape, self.config, room=size, memory=self.memory,
+                input_resident=source.place.act is not None, output_resident=place.act is not None,
+                vector=vector, late=late,
+            )  # fmt: skip
+
+        return choose
 
     def still_at_work(self, node):
         """Cycles, roughly, until the vector unit has made all of a node's input."""
@@ -218,7 +237,8 @@ class ArrayNodes:
 
 def describe(mapping):
     """A mapping in a few words, for reports."""
-    row = f"{mapping.row_filters}f" + (f"x{mapping.row_groups}{mapping.row_kind}" if mapping.row_groups > 1 else "")
+    row = f"rows {mapping.row_filters}f" + (f"x{mapping.row_groups}{mapping.row_kind}" if mapping.row_groups > 1 else "")
     column = f"{mapping.column_filters}f"
     column += f"x{mapping.column_groups}{mapping.column_kind}" if mapping.column_groups > 1 else ""
-    return f"rows {row}, columns {column}, patch {mapping.y.largest}x{mapping.x.largest}, {len(mapping.chunks)} chunks"
+    tags = f"PEs in line {column}" if mapping.lined else f"{row}, columns {column}"
+    return f"{tags}, patch {mapping.y.largest}x{mapping.x.largest}, {len(mapping.chunks)} chunks"

@@ -31,7 +31,7 @@ class ChainJob:
     source, target : Place of the input and of the result: `pixels` of `words` words, nothing between them.
     box : pixels that are at work together.
     squares : PostSettings of the squares: their table.
-    sums : ConvJob of the sums of a box, from Place 0 to Place 0.
+    sums : ConvJobs of the sums of a box, one after the other, from Place 0 to Place 0 or some words behind it.
     product, params, tables : PostSettings, parameters and operands' tables of the product; `swapped`: the sums come first.
     room : first word and words of activation memory; flow : of the input and the result; sets : of buffers.
     """
@@ -42,7 +42,7 @@ class ChainJob:
     words: int
     box: int
     squares: PostSettings
-    sums: object
+    sums: tuple
     product: PostSettings
     params: np.ndarray
     tables: tuple
@@ -108,9 +108,11 @@ class Chain:
         self.firsts = self.first_pixels()
         self.whole = (0, 0, 0, 1, job.box)  # a box, for its lowerings
         self.passes = _Passes()
-        sums = replace(job.sums, target=Place(act=self.summed), flow=self.passes)
-        self.sums = ConvLowering(builder, sums)
-        self.boxes = [ConvLowering(builder, replace(sums, source=Place(act=made))).visits() for made in self.made]
+        sums = [replace(part, target=part.target.moved(self.summed), flow=self.passes) for part in job.sums]
+        self.sums = [ConvLowering(builder, part) for part in sums]
+        self.boxes = [
+            [ConvLowering(builder, replace(part, source=Place(act=made))).visits() for part in sums] for made in self.made
+        ]
         self.squares = [self.lowering(PostSource.MAX, made, 1, job.squares) for made in self.made]
 
     def first_pixels(self):
@@ -189,10 +191,11 @@ class Chain:
 
     def sum_up(self, number, need, spent):
         """The array's passes for a box; returns the cycles of the last one."""
-        visits = self.boxes[number % self.job.sets]
-        self.passes.left = len(visits)
-        for u0, m0, box, y, x in visits:
-            yield Need(need, spent, light=True)
-            self.sums.keep(u0, m0)
-            spent = self.sums.one_pass(box, u0, m0, y, x, [], 1)
+        parts = self.boxes[number % self.job.sets]
+        self.passes.left = sum(map(len, parts))
+        for sums, visits in zip(self.sums, parts, strict=True):
+            for u0, m0, box, y, x in visits:
+                yield Need(need, spent, light=True)
+                sums.keep(u0, m0)
+                spent = sums.one_pass(box, u0, m0, y, x, [], 1)
         return spent

@@ -149,6 +149,9 @@ class ConvLowering:
     def place_of(self, i, j):
         """(filter row, filter column, row group, column group) of a PE; spare PEs repeat the others' places."""
         m = self.map
+        if m.lined:
+            group, filters = divmod(i * m.lined + j, m.column_filters)
+            return 0, filters, 0, group % m.column_groups
         return (
             i % m.row_filters,
             j % m.column_filters,
@@ -455,7 +458,8 @@ class ConvLowering:
                 dy = gr * row_step[0] + gc * column_step[0]
                 dx = gr * row_step[1] + gc * column_step[1]
                 which_image = gr * row_step[3] + gc * column_step[3]
-                spare = i >= m.rows_used or j >= m.column_filters * m.column_groups
+                number = i * m.lined + j  # in its row, or in the array
+                spare = i >= m.rows_used or number >= m.column_filters * m.column_groups
                 valid = not spare and m0 + mine < self.shape.out_words
                 if valid:
                     used = max(used, i + 1)

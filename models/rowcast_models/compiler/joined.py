@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import graph as g
 from .chain import SETS, ChainJob, chain_box, chain_steps
+from .channel_sums import split_box, sum_parts
 from .convolution import ConvJob
 from .flow import Flow
 from .mapping import find_mapping
@@ -13,11 +14,13 @@ from .placement import Value, nhwc
 from .posts import BYPASS, bypass, settings
 from .rows import Pooling, pooled_plan, pooled_steps
 from .settings import Place
+from .shapes import channel_sum_shape
 from .weave import Work
 
 __all__ = ["JoinedNodes"]
 
 CHAIN = 1 / 6  # part of the activation memory that a normalisation over channels gets
+WIDE_CHAIN = 0.35  # the same if a flit has several words: its passes are short, so there should be few of them
 POOLED_CHAIN = 0.4  # and one with the pooling of its results
 
 
@@ -80,7 +83,8 @@ class JoinedNodes:
 
     def chain_words(self, node):
         """Words of activation memory for a normalisation that begins with this node."""
-        return int(self.config.act_words * (POOLED_CHAIN if self.is_pooled(node) else CHAIN))
+        part = POOLED_CHAIN if self.is_pooled(node) else WIDE_CHAIN if self.config.noc_words > 1 else CHAIN
+        return int(self.config.act_words * part)
 
     def is_pooled(self, node):
         """Whether a normalisation begins with this node that is done with its pooling."""
@@ -104,15 +108,11 @@ class JoinedNodes:
                 pooling, room = replace(pooling, lines=lines), (room[0], used)
             else:
                 box = chain_box(config, pixels, words, room[1], source.place)
-            shape, weights, params, pad = self.channel_sum(sums, (1, 1, box, c))
-            mapping, tiling, _ = find_mapping(
-                shape, config, room=0, memory=self.memory, input_resident=True, output_resident=True, few=True
-            )
+            box, parts = self.sums_of_box(sums, box, words)
             post, more = self.operands(product)
             job = ChainJob(
                 source.place, place, pixels, words, box, replace(BYPASS, table=np.asarray(squares.table)),
-                ConvJob(shape, mapping, tiling, weights, params, settings(sums.post), pad, Place(), Place(), (0, 0)),
-                post, more["params"], more["tables"], product.inputs[0] == sums.output, room,
+                parts, post, more["params"], more["tables"], product.inputs[0] == sums.output, room,
                 Flow(self.progress, squares.inputs, output), 1 if pools else SETS,
             )  # fmt: skip
             steps = pooled_steps(self.b, job, pooling) if pools else chain_steps(self.b, job)
@@ -121,3 +121,24 @@ class JoinedNodes:
         work = self.settle(output, layout, attempt)
         self.progress.begin(output)
         return work
+
+    def sums_of_box(self, sums, box, words):
+        """(pixels of a box, at most so many; ConvJobs of the sums over its channels)."""
+        config = self.config
+        shape, weights = channel_sum_shape(sums.before, sums.after, (1, 1, box, words * config.lanes), config.lanes)
+        if config.noc_words > 1 and config.dram_words > 1 and (split := split_box(config, box, words)):
+            left, right = shape.pad[1], shape.s - 1 - shape.pad[1]
+            parts = sum_parts(config, split, words, weights, left, right)
+            if parts:
+                return split.box, tuple(
+                    self.sum_job(sums, *part, Place(act=result)) for *part, result in parts
+                )
+        mapping, tiling, _ = find_mapping(
+            shape, config, room=0, memory=self.memory, input_resident=True, output_resident=True, few=True
+        )
+        return box, (self.sum_job(sums, shape, mapping, tiling, weights, Place(act=0)),)
+
+    def sum_job(self, sums, shape, mapping, tiling, weights, target):
+        """ConvJob of sums over channels with these weights."""
+        params, pad = self.sum_parameters(sums, weights)
+        return ConvJob(shape, mapping, tiling, weights, params, settings(sums.post), pad, Place(act=0), target, (0, 0))

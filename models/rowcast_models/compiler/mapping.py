@@ -4,10 +4,13 @@ A mapping is a choice of tags.  Rows of the array are split into `row_filters` x
 filter group (i % row_filters, j % column_filters), and pixel or unit group (i // row_filters, j // column_filters).
 A `kind` says what the groups of that side are: patches along y, patches along x, images ("n"), or units ("g": channel
 groups, and channel words of a depthwise layer).
+With `lined` the PEs are numbered row by row instead, and PE p takes filter group p % column_filters and pixel group
+p // column_filters: 12 filter groups and 10 pixel groups have 120 of 128 PEs, and in rows of 16 they would have 96.
 """
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 
 from rowcast import isa
 
@@ -25,6 +28,8 @@ RAMPED = 12  # best mappings that are also tried with smaller first and last pas
 RAMPED_CHEAP = 4
 CROWDED = 1.3  # the memory bus is not a layer's own: what it moves is weighed so much more
 MEETING = 4  # exponent: how little what takes half as long as the longest matters
+LINED = 0.9  # part of the array that a mapping has at least whose PEs are numbered row by row
+LINE_ROUNDS = 3  # rounds in which it makes all filters, at most
 FOLLOWED = 256  # passes of a layer up to which the estimate follows each of them
 END = 60  # cycles from the last psum to the interrupt, without memory's latency
 SHORT_BURST = 3  # beats' time that the shortest write burst takes
@@ -53,7 +58,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Mapping:
-    """One mapping of a convolution; see the module's text."""
+    """One mapping of a convolution; see the module's text.  `lined`: columns of the array if its PEs are numbered row by row."""
 
     row_filters: int
     row_groups: int
@@ -64,6 +69,7 @@ class Mapping:
     y: object
     x: object
     chunks: tuple
+    lined: int = 0
 
     @property
     def filters(self):
@@ -83,12 +89,12 @@ class Mapping:
     @property
     def rows_used(self):
         """Rows of the array that hold results."""
-        return self.row_filters * self.row_groups
+        return ceil_div(self.column_filters * self.column_groups, self.lined) if self.lined else self.row_filters * self.row_groups
 
     @property
     def columns_used(self):
         """Columns of the array that hold results."""
-        return self.column_filters * self.column_groups
+        return self.lined or self.column_filters * self.column_groups
 
     def groups(self, kind):
         """Groups along one kind."""
@@ -160,34 +166,46 @@ def candidates(shape, config):
             return
 
 
+def _lines(shape, config):
+    """(filters, groups, kind) of mappings whose PEs are numbered row by row, if they fill the array better than rows do."""
+    tags = 1 << config.tag_width
+    for filters in sorted({ceil_div(shape.out_words, rounds) for rounds in range(1, LINE_ROUNDS + 1)}):
+        groups = min(config.num_pes // filters, tags)
+        if filters > tags or config.columns % filters == 0 or shape.units > 1 or filters * groups < LINED * config.num_pes:
+            continue
+        yield from ((filters, groups, kind) for kind in ("y", "x"))
+
+
 def _candidates(shape, config, *, spare):
     limit = config.psum_pixels // 2
     seen = set()
-    for row in _sides(config.rows, shape, spare=spare):
-        for column in _sides(config.columns, shape, spare=spare):
-            if row[0] * column[0] > 2 * shape.out_words and row[0] * column[0] > 1:
+    sides = [(*both, 0) for both in product(*(_sides(size, shape, spare=spare) for size in (config.rows, config.columns)))]
+    if not spare:
+        sides += [((1, 1, "x"), line, config.columns) for line in _lines(shape, config)]
+    for row, column, lined in sides:
+        if row[0] * column[0] > 2 * shape.out_words and row[0] * column[0] > 1:
+            continue
+        y_groups = (row[1] if row[2] == "y" else 1) * (column[1] if column[2] == "y" else 1)
+        x_groups = (row[1] if row[2] == "x" else 1) * (column[1] if column[2] == "x" else 1)
+        units = (row[1] if row[2] == "g" else 1) * (column[1] if column[2] == "g" else 1)
+        if y_groups > shape.e or x_groups > shape.f or units > shape.units:
+            continue
+        if row[0] * column[0] * units * config.lanes > config.param_channels:
+            continue
+        if shape.n % ((row[1] if row[2] == "n" else 1) * (column[1] if column[2] == "n" else 1)):
+            continue
+        for y, x in _patches(shape, limit, y_groups, x_groups):
+            key = (row, column, lined, y, x)
+            if key in seen:
                 continue
-            y_groups = (row[1] if row[2] == "y" else 1) * (column[1] if column[2] == "y" else 1)
-            x_groups = (row[1] if row[2] == "x" else 1) * (column[1] if column[2] == "x" else 1)
-            units = (row[1] if row[2] == "g" else 1) * (column[1] if column[2] == "g" else 1)
-            if y_groups > shape.e or x_groups > shape.f or units > shape.units:
+            seen.add(key)
+            if shape.pool and not _whole_windows(shape.pool, y, x):
                 continue
-            if row[0] * column[0] * units * config.lanes > config.param_channels:
-                continue
-            if shape.n % ((row[1] if row[2] == "n" else 1) * (column[1] if column[2] == "n" else 1)):
-                continue
-            for y, x in _patches(shape, limit, y_groups, x_groups):
-                key = (row, column, y, x)
-                if key in seen:
-                    continue
-                seen.add(key)
-                if shape.pool and not _whole_windows(shape.pool, y, x):
-                    continue
-                mapping = Mapping(*row, *column, y, x, ())
-                groups = mapping.filter_rows * mapping.filter_columns
-                chunks = plan_chunks(shape, config, y.largest, x.largest, groups)
-                if chunks:
-                    yield replace(mapping, chunks=chunks)
+            mapping = Mapping(*row, *column, y, x, (), lined)
+            groups = mapping.filter_rows * mapping.filter_columns
+            chunks = plan_chunks(shape, config, y.largest, x.largest, groups)
+            if chunks:
+                yield replace(mapping, chunks=chunks)
 
 
 def _whole_windows(pool, y, x):
