@@ -57,11 +57,13 @@ def test_best_of_seeds(tools, tmp_path):
     assert made.path.name == "rowcast-ulx3s-25f.bit" and made.path.read_text() == "placed with seed 2"
     assert made.best.used["DP16KD"] == made.best.available["DP16KD"] == 208
     assert ("seed 2", "104.5 MHz") in steps
-    # All is found again, but not for another configuration.
-    Flow(chosen, chosen.config, tmp_path, clock_hz=100e6).build(3)
-    assert (tmp_path / "runs").read_text() == "x"
-    Flow(chosen, chosen.config.replace(queue_depth=8), tmp_path, clock_hz=100e6).build(1)
-    assert (tmp_path / "runs").read_text() == "xx"
+    # All is found again, even if fewer seeds are asked for, but not for another configuration.
+    again = Flow(chosen, chosen.config, tmp_path, clock_hz=100e6).build(1)
+    assert (tmp_path / "runs").read_text() == "x" and (tmp_path / "placements").read_text() == "123"
+    assert again.best.seed == 2 and len(again.placements) == 3
+    other = Flow(chosen, chosen.config.replace(queue_depth=8), tmp_path, clock_hz=100e6).build(1)
+    assert (tmp_path / "runs").read_text() == "xx" and (tmp_path / "placements").read_text() == "1231"
+    assert len(other.placements) == 1
 
 
 def test_placement_survives_its_routing(tools, tmp_path):

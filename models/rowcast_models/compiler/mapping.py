@@ -171,7 +171,8 @@ def _lines(shape, config):
     tags = 1 << config.tag_width
     for filters in sorted({ceil_div(shape.out_words, rounds) for rounds in range(1, LINE_ROUNDS + 1)}):
         groups = min(config.num_pes // filters, tags)
-        if filters > tags or config.columns % filters == 0 or shape.units > 1 or filters * groups < LINED * config.num_pes:
+        in_rows = 0 in (config.columns % filters, filters % config.columns)
+        if filters > tags or in_rows or shape.units > 1 or filters * groups < LINED * config.num_pes:
             continue
         yield from ((filters, groups, kind) for kind in ("y", "x"))
 

@@ -108,11 +108,16 @@ class Flow:
         return tuple(str(tool) for tool in (self.yosys, self.placer, self.packer))
 
     def build(self, seeds=1, *, jobs=1):
-        """All steps; `seeds` placements, `jobs` of them at a time, of which the best becomes the bitstream."""
+        """All steps; at least `seeds` placements, `jobs` of them at a time, of which the best becomes the bitstream.
+
+        Placements of other seeds that the folder has already count, too.
+        """
         self.prepare()
         self.synthesise()
+        kept = (re.fullmatch(r"seed(\d+)", path.stem) for path in self.folder.glob("seed*.digest") if path.read_text() == self.digest)
+        wanted = {*range(1, seeds + 1), *(int(found[1]) for found in kept if found)}
         with ThreadPoolExecutor(jobs) as pool:
-            placements = list(pool.map(self.place, range(1, seeds + 1)))
+            placements = list(pool.map(self.place, sorted(wanted)))
         best = max(placements, key=lambda placement: placement.mhz)
         return Bitstream(self.pack(best), best, tuple(placements), self.tools)
 
