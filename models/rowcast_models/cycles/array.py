@@ -2,7 +2,7 @@
 
 from rowcast.isa import Unit
 
-from .machine import Ahead, finish, settled
+from .machine import Coming, finish, settled
 
 __all__ = ["compute_unit", "filter_unit", "ifmap_unit"]
 
@@ -21,10 +21,9 @@ def filter_unit(m):
     filled, freed = m.filled[Unit.FILTER], m.freed[Unit.FILTER]
     take = load = done = -1
     chunk = 0
-    ahead, jobs = None, m.jobs.units[Unit.FILTER]
-    for number, job in enumerate(jobs, start=1):
-        passed = yield from (ahead or Ahead(m, Unit.FILTER, job, take)).wait()
-        ahead = None
+    coming = Coming(m, Unit.FILTER)
+    for number, job in enumerate(coming.jobs, start=1):
+        passed = yield from coming.next(number - 1, take).wait()
         take = max(passed, load) + 1
         load = max(take, done) + 1
         if job.work is None:
@@ -33,14 +32,13 @@ def filter_unit(m):
             m.signal(Unit.FILTER, job, done + 1)
             continue
         flits, chunks = job.work
-        ahead = Ahead(m, Unit.FILTER, jobs[number], take) if number < len(jobs) else None
+        ahead = coming.look(number, take, lambda passed, load=load: max(passed, load) + 1)
         begun = None
         for _ in range(chunks):
             first = max(load, done) + 1
             if chunk >= HALVES:
                 while len(freed) <= chunk - HALVES:
-                    if ahead:
-                        ahead.step()
+                    ahead.step()
                     yield
                 first = max(first, freed[chunk - HALVES] + 1)
             if begun is None:
@@ -60,10 +58,9 @@ def ifmap_unit(m):
     filled, freed = m.filled[Unit.IFMAP], m.freed[Unit.IFMAP]
     take = step = issue = before = entered = -1
     chunk = 0
-    ahead, jobs = None, m.jobs.units[Unit.IFMAP]
-    for number, job in enumerate(jobs, start=1):
-        passed = yield from (ahead or Ahead(m, Unit.IFMAP, job, entered)).wait()
-        ahead = None
+    coming = Coming(m, Unit.IFMAP)
+    for number, job in enumerate(coming.jobs, start=1):
+        passed = yield from coming.next(number - 1, entered).wait()
         entered = max(passed, before) + 1  # into the two places in front of the unit
         before, seen = take, max(entered, take) + 1
         if job.work is None:
@@ -74,7 +71,7 @@ def ifmap_unit(m):
             continue
         turns, chunks, vector, share = job.work
         take = max(seen, step + 1)
-        ahead = Ahead(m, Unit.IFMAP, jobs[number], entered) if number < len(jobs) else None
+        ahead = coming.look(number, entered, lambda passed, before=before: max(passed, before) + 1)
         step = max(take, step)
         begun = None
         if vector:
@@ -82,8 +79,7 @@ def ifmap_unit(m):
             run = len(m.vector_starts) - 1
             m.wake |= 1 << Unit.POST
             while len(m.vector_ends) <= run:
-                if ahead:
-                    ahead.step()
+                ahead.step()
                 yield
             issue = m.vector_ends[run]
             step = issue - WALK
@@ -94,8 +90,7 @@ def ifmap_unit(m):
             first = step + 1
             if chunk >= HALVES:
                 while len(freed) <= chunk - HALVES:
-                    if ahead:
-                        ahead.step()
+                    ahead.step()
                     yield
                 first = max(first, freed[chunk - HALVES] + 1)
             if begun is None:
@@ -124,27 +119,25 @@ def compute_unit(m):
     changed, owner = True, False
     waits = m.waits
     others = 1 << Unit.FILTER | 1 << Unit.IFMAP | 1 << Unit.POST
-    ahead, jobs = None, m.jobs.units[Unit.COMPUTE]
-    for number, job in enumerate(jobs, start=1):
-        passed = yield from (ahead or Ahead(m, Unit.COMPUTE, job, take)).wait()
-        ahead = None
+    coming = Coming(m, Unit.COMPUTE)
+    for number, job in enumerate(coming.jobs, start=1):
+        passed = yield from coming.next(number - 1, take).wait()
         take = max(passed + 1, decoder)
         decoder = take + 1
         if job.name != "COMPUTE_RUN":
             changed = True
             continue
         dots, pixels, chunks, first, last = job.work
-        ahead = Ahead(m, Unit.COMPUTE, jobs[number], take) if number < len(jobs) else None
         valid = take + 1
         begin = max(valid, end)
         decoder = begin + 1
+        ahead = coming.look(number, take, lambda passed, decoder=decoder: max(passed + 1, decoder))
         go = begin if valid <= end and not changed else begin + 1
         loaded = begin + 1
         changed, begun = False, None
         for turn in range(chunks):
             while len(filters) <= chunk or len(ifmaps) <= chunk:
-                if ahead:
-                    ahead.step()
+                ahead.step()
                 yield
             start = max(go, filters[chunk] + 1, ifmaps[chunk] + 1)
             if not owner:
@@ -152,8 +145,7 @@ def compute_unit(m):
                 psum = -1
                 if passes >= HALVES:
                     while len(m.psum_freed) <= passes - HALVES:
-                        if ahead:
-                            ahead.step()
+                        ahead.step()
                         yield
                     psum = m.psum_freed[passes - HALVES] + 1
                     start = max(start, psum)

@@ -16,7 +16,7 @@ from rowcast.isa import Unit
 from .activity import Activity
 from .bus import Bus
 
-__all__ = ["FETCH", "NEVER", "Ahead", "Machine", "finish", "gate", "settled"]
+__all__ = ["FETCH", "NEVER", "Ahead", "Coming", "Machine", "finish", "gate", "settled"]
 
 NEVER = inf
 FETCH = 6  # the number of the generator behind the six units
@@ -155,6 +155,35 @@ class Ahead:
             if self.passed is not None:
                 return self.passed
             yield
+
+
+class Coming:
+    """The two jobs behind the one that a unit works at: the first stands in front of it, so that the second can leave its queue."""
+
+    def __init__(self, m, unit):
+        self.m, self.unit, self.jobs = m, unit, m.jobs.units[unit]
+        self.ahead = []
+        self.number, self.free, self.taken = 0, 0, None
+
+    def next(self, number, free):
+        """The Ahead of a job; the one before was taken in cycle `free`."""
+        return self.ahead.pop(0) if self.ahead else Ahead(self.m, self.unit, self.jobs[number], free)
+
+    def look(self, number, free, taken):
+        """Look at job `number` and the one behind it from now on; `taken`: the cycle of the first one, from that in which it left."""
+        self.number, self.free, self.taken = number, free, taken
+        return self
+
+    def step(self):
+        """Go on as far as is known now."""
+        ahead = self.ahead
+        if not ahead and self.number < len(self.jobs):
+            ahead.append(Ahead(self.m, self.unit, self.jobs[self.number], self.free))
+        for each in ahead:
+            each.step()
+        if len(ahead) == 1 and ahead[0].passed is not None and self.number + 1 < len(self.jobs):
+            ahead.append(Ahead(self.m, self.unit, self.jobs[self.number + 1], self.taken(ahead[0].passed)))
+            ahead[1].step()
 
 
 def settled(m, unit, key, ahead=None):
