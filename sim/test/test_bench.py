@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections import Counter
 
 import click
 import pytest
@@ -13,7 +14,7 @@ from rowcast.registers import CAUSES, COUNTERS
 from rowcast_models.zoo import NETWORKS
 from rowcast_models.zoo.layers import LAYERS
 from rowcast_sim.bench import bench
-from rowcast_sim.bench.area import Block, blocks, figures
+from rowcast_sim.bench.area import PATHS, Block, blocks, figures, multiplier_cost
 from rowcast_sim.bench.area import tables as area_tables
 from rowcast_sim.bench.goals import AREA, BATCHES, MAPPER, RESNET8, SPEED, SURVEY, VARIANTS, Goal, layer_goal
 from rowcast_sim.bench.graph_run import GraphRun, LayerRun, run_graph
@@ -269,6 +270,19 @@ def test_area_figures():
     assert "| array, LUT4 per MAC | 90.0 | at most 90.0 |" in shown.markdown()
     assert "| paths from a block RAM into a multiplier | 1 ! | at most 0 |" in shown.markdown()
     assert "2 x pe | 84 | 0 | 0 | 2 |" in by_block.markdown()
+
+
+def test_area_of_multipliers_in_luts():
+    """What they cost is the difference of two kinds of PEs; sizes without a goal are no misses."""
+    plain, of_luts = Block("16 x pe", 3, 16, 1600, 3200, 128, 96), Block("8 x pe", 3, 8, 5408, 4160, 0, 48)
+    assert multiplier_cost([plain, of_luts], 8) == ((676 - 100) / 8, (520 - 200) / 8)
+    assert multiplier_cost([plain], 8) is None
+    values = {"lut_per_mac": 99.0, "lut": 30000, "multipliers": 148, "block_rams": 200, "ram_to_multiplier": 0, "multiplier_to_ram": 1}
+    cells = Counter(TRELLIS_FF=5)
+    shown, _ = area_tables(values, [plain, of_luts], cells, goals={key: AREA[key] for key in PATHS}, cost=(72.0, 40.0))
+    text = shown.markdown()
+    assert "| array, LUT4 per MAC | 99.0 |  |" in text and "| 72.0, 40.0 |  |" in text
+    assert "| paths from a multiplier into a block RAM | 1 ! | at most 0 |" in text
 
 
 VERILOG = """
