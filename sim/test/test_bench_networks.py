@@ -179,6 +179,13 @@ def test_command(kept, tmp_path):
     cycles = sum(each["counters"]["cycles"] for each in figures["layers"])
     assert f"| whole network | 7 | 416,520 | {cycles:,} |" in text
 
+    # What the cycle model predicts is that of today's model.
+    old = json.loads(kept.read_text())
+    kept.write_text(json.dumps(old | {"layers": [layer | {"predicted": 1} for layer in old["layers"]]}))
+    result = rowcast(*COMMAND, "--json", data)
+    (again,) = json.loads(data.read_text())["networks"]
+    assert "measured before" in result.stderr and again["layers"] == figures["layers"]
+
     # Another program or hardware, a damaged file: measured again.
     text = kept.read_text()
     for bad in (text.replace(figures["digest"], "another"), text[:50], "{}"):

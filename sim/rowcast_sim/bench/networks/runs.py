@@ -278,12 +278,19 @@ def keep(job, figures):
 
 
 def kept_figures(prepared):
-    """Figures of an earlier invocation, if program, inputs, hardware, tool and memory are the same; else None."""
+    """Figures of an earlier invocation, if program, inputs, hardware, tool and memory are the same; else None.
+
+    What the cycle model predicts is that of today's model.
+    """
     try:
         figures = Figures.from_dict(json.loads(prepared.job.path.read_text()))
     except (OSError, ValueError, TypeError, KeyError):
         return None  # never measured, or by a version that measured something else
-    return figures if figures.digest == prepared.digest else None
+    if figures.digest != prepared.digest:
+        return None
+    predicted = predicted_cycles(prepared.program, prepared.timing)
+    layers = (dataclasses.replace(layer, predicted=cycles) for layer, cycles in zip(figures.layers, predicted, strict=True))
+    return dataclasses.replace(figures, layers=tuple(layers))
 
 
 def kept_jobs():
