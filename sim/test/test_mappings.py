@@ -113,3 +113,19 @@ def test_two_pieces(monkeypatch, seed):
         graph = batch(rng, 1 + seed % 4, 9, filters=40, stride=1 + seed // 8)
     check_functional(graph, config, inputs_of(graph, rng), keep_all=bool(seed % 2), orders=2)
     assert any(len(parts) == 2 for parts in made)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_of_several_images_in_pieces(monkeypatch, seed):
+    """What follows must not take an image for complete before the second piece has made its last rows."""
+    rng = np.random.default_rng(seed)
+    choose(monkeypatch, rng, lambda mapping, tiling: (mapping.images > 1) == (seed == 3))
+    monkeypatch.setattr(array_nodes, "cut_layer", lambda one, config, best: next(pieces.cuts(one.shape, best))())
+    nodes = [
+        convolution(rng, name="conv", source="x", output="a", channels=12, filters=20, kernel=(3, 3), padding=((1, 1), (1, 1))),
+        g.MaxPool(name="pool", inputs=("a",), output="y", window=(3, 3), stride=(2, 2)),
+    ]
+    tensors = [g.Tensor("x", (4, 13, 9, 12), -3), g.Tensor("a"), g.Tensor("y")]
+    graph = g.Graph(name="images", tensors=tensors, inputs=["x"], outputs=["y"], nodes=nodes)
+    config = list(CONFIGS.values())[seed].replace(act_words=(512, 4096)[seed % 2])
+    check_functional(graph, config, inputs_of(graph, rng), keep_all=False, orders=2)

@@ -25,7 +25,7 @@ class Piece:
     ----------
     shape : with the filters of this piece, and all rows and columns.
     first : word of the results' pixels with which its filters begin.
-    last : whether pixels are complete with it.
+    last : whether pixels are complete with it, in their order.
     mapping, tiling, cost : the mapping's spans are those of the whole layer.
     """
 
@@ -87,7 +87,9 @@ def _cuts_of_pixels(shape, best):
         mapping, tiling, cost = best(replace(shape, **{size: count}, pad=tuple(pad)))
         along = getattr(mapping, name)
         spans = tuple(replace(span, start=span.start + start) for span in along.spans)
-        return Piece(shape, replace(mapping, **{name: Axis(spans, (*along.key, start))}), tiling, cost)
+        # An image is complete with its last rows, so a first piece that goes from image to image says nothing of them.
+        last = start > 0 or shape.n == mapping.images
+        return Piece(shape, replace(mapping, **{name: Axis(spans, (*along.key, start))}), tiling, cost, last=last)
 
     for cut in _sizes(length):
         yield lambda cut=cut: [piece(0, cut), piece(cut, length - cut)]
