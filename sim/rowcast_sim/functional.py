@@ -23,13 +23,13 @@ class Deadlock(RuntimeError):
 
 
 class FunctionalMachine:
-    """The machine as the instruction set sees it.
+    """The machine as the instruction set sees it; its memories hold anything at first.
 
     Parameters
     ----------
     config : Config.
     memory : uint8 array, from DATA_BASE; changed by STORE.
-    seed : order of units.
+    seed : order of units, and what the memories hold at first.
     """
 
     def __init__(self, config, memory, *, seed=0):
@@ -37,9 +37,10 @@ class FunctionalMachine:
         self.random = random.Random(seed)
         lanes = config.lanes
         self.words = memory.reshape(-1, lanes)
-        self.act = np.zeros((config.act_words + 16, lanes), np.uint8)
-        self.filter = np.zeros((config.filter_buffer_words, lanes), np.uint8)
-        self.param = np.zeros(4 * config.param_channels + 768, np.uint32)
+        anything = np.random.default_rng(seed)
+        self.act = anything.integers(256, size=(config.act_words + 16, lanes), dtype=np.uint8)
+        self.filter = anything.integers(256, size=(config.filter_buffer_words, lanes), dtype=np.uint8)
+        self.param = anything.integers(1 << 32, size=4 * config.param_channels + 768, dtype=np.uint32)
         self.tokens = np.zeros((isa.TOKEN_UNITS, isa.TOKEN_UNITS), int)
         self.settings = {}
         shape = (config.rows, config.columns)
@@ -47,8 +48,8 @@ class FunctionalMachine:
         self.ifmap_id = np.zeros((2, *shape), int)
         self.target = np.zeros((3, *shape), int)
         self.filter_chunks, self.ifmap_chunks, self.unsent = deque(), deque(), deque()
-        self.filter_spad = np.zeros((*shape, config.filter_words // 2, lanes), np.int8)
-        self.ifmap_spad = np.zeros((*shape, config.ifmap_words // 2 * lanes), np.int8)
+        self.filter_spad = anything.integers(-128, 128, size=(*shape, config.filter_words // 2, lanes), dtype=np.int8)
+        self.ifmap_spad = anything.integers(-128, 128, size=(*shape, config.ifmap_words // 2 * lanes), dtype=np.int8)
         self.psums = None
         self.psum_queue, self.vector = deque(), deque()
         self.layer = 0

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from rowcast import preset
 from rowcast_models import graph as g
+from rowcast_models.compiler import joined
+from rowcast_models.compiler.channel_sums import sum_parts
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -96,8 +98,10 @@ def normalised(rng, shape, *, channels, swapped, before, window=(3, 3), stride=(
 
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("act_words", [1024, 4096])
-def test_normalisation_in_boxes(name, act_words):
-    """From memory and from the buffer; boxes that do not divide the tensor."""
+def test_normalisation_in_boxes(monkeypatch, name, act_words):
+    """From memory and from the buffer; boxes that do not divide the tensor; windows that go from pixel to pixel where flits are wide."""
+    split = []
+    monkeypatch.setattr(joined, "sum_parts", lambda *arguments: split.append(sum_parts(*arguments)) or split[-1])
     config = CONFIGS[name].replace(act_words=act_words)
     for seed in range(2):
         rng = np.random.default_rng(seed)
@@ -106,6 +110,7 @@ def test_normalisation_in_boxes(name, act_words):
         )
         program = check_functional(graph, config, inputs_of(graph, rng), keep_all=False, orders=2)
         assert layers(program)["product"] == layers(program)["sums"] == "with squares"
+        assert any(split) == (config.noc_words > 1)
         check_functional(graph, config, inputs_of(graph, rng), keep_all=True)
 
 

@@ -36,13 +36,16 @@ def test_any_mapping(monkeypatch, seed):
     check(random_convolution(rng), list(CONFIGS.values())[seed % len(CONFIGS)], seed, orders=1)
 
 
-def batch(rng, images, size, *, stride=1, channels=12, filters=20):
-    """Two convolutions, one after the other, on several images."""
+def batch(rng, images, size, *, stride=1, channels=12, filters=20, table=False):
+    """Two convolutions, one after the other, on several images, with a table behind the first one, too, if asked for."""
     first = convolution(rng, name="a", source="x", output="a", channels=channels, filters=filters, kernel=(3, 3), stride=(stride,) * 2,
                         padding=((1, 1), (1, 1)))  # fmt: skip
     nodes = [first, convolution(rng, name="b", source="a", output="b", channels=filters, filters=9, kernel=(2, 3))]
     tensors = [g.Tensor("x", (images, size, size + 1, channels), -3), g.Tensor("a"), g.Tensor("b")]
-    return g.Graph(name="batch", tensors=tensors, inputs=["x"], outputs=["b"], nodes=nodes)
+    if table:
+        nodes.insert(1, g.Table(name="t", inputs=("a",), output="t", table=rng.integers(-128, 128, 256)))
+        tensors.append(g.Tensor("t"))
+    return g.Graph(name="batch", tensors=tensors, inputs=["x"], outputs=["b", "t"][: 1 + table], nodes=nodes)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -110,7 +113,7 @@ def test_two_pieces(monkeypatch, seed):
         tensors = [g.Tensor("x", (1, 5, 7, 20), -3), g.Tensor("y")]
         graph = g.Graph(name="points", tensors=tensors, inputs=["x"], outputs=["y"], nodes=[node])
     else:
-        graph = batch(rng, 1 + seed % 4, 9, filters=40, stride=1 + seed // 8)
+        graph = batch(rng, 1 + seed % 4, 9, filters=40, stride=1 + seed // 8, table=True)
     check_functional(graph, config, inputs_of(graph, rng), keep_all=bool(seed % 2), orders=2)
     assert any(len(parts) == 2 for parts in made)
 
@@ -120,12 +123,19 @@ def test_rows_of_several_images_in_pieces(monkeypatch, seed):
     """What follows must not take an image for complete before the second piece has made its last rows."""
     rng = np.random.default_rng(seed)
     choose(monkeypatch, rng, lambda mapping, tiling: (mapping.images > 1) == (seed == 3))
-    monkeypatch.setattr(array_nodes, "cut_layer", lambda one, config, best: next(pieces.cuts(one.shape, best))())
+    made = []
+
+    def cut(one, config, best):
+        made.extend(next(pieces.cuts(one.shape, best))())
+        return made[-2:]
+
+    monkeypatch.setattr(array_nodes, "cut_layer", cut)
     nodes = [
         convolution(rng, name="conv", source="x", output="a", channels=12, filters=20, kernel=(3, 3), padding=((1, 1), (1, 1))),
         g.MaxPool(name="pool", inputs=("a",), output="y", window=(3, 3), stride=(2, 2)),
     ]
     tensors = [g.Tensor("x", (4, 13, 9, 12), -3), g.Tensor("a"), g.Tensor("y")]
     graph = g.Graph(name="images", tensors=tensors, inputs=["x"], outputs=["y"], nodes=nodes)
-    config = list(CONFIGS.values())[seed].replace(act_words=(512, 4096)[seed % 2])
+    config = list(CONFIGS.values())[seed].replace(act_words=4096)
     check_functional(graph, config, inputs_of(graph, rng), keep_all=False, orders=2)
+    assert made[0].last == (made[0].mapping.images == 4) and made[1].last
