@@ -8,7 +8,7 @@ from rowcast.isa import PostSource, Space
 
 from .boxes import Tile
 from .flow import Flow, Need
-from .geometry import ceil_div, packed, row_flits, same_place, window
+from .geometry import ceil_div, chunk_runs, packed, row_flits, same_place, window
 from .settings import Place, PostSettings, set_loops
 from .tiling import band, filter_words, pass_words
 from .vector import BoxWork, VectorJob
@@ -195,7 +195,7 @@ class ConvLowering:
 
         self.set_ids()
         tasks, done, shared = [load_parameters, *ahead], 0, self.b.shared()
-        runs = _merge(self.map.chunks)
+        runs = chunk_runs(self.map.chunks)
         for number, (first, count) in enumerate(runs):
             # Other nodes' work stands between the chunks, where the feeder has time for it.
             for piece in [1] * count if shared else [count]:
@@ -492,19 +492,3 @@ class ConvLowering:
 def slots_of(mapping):
     """Parameter slots of one pass."""
     return mapping.units * mapping.filters
-
-
-def _merge(chunks):
-    """Chunks that differ only in their first input word become one run: (first chunk, how many)."""
-    runs = []
-    for chunk in chunks:
-        if runs:
-            first, count = runs[-1]
-            same = (first.part, first.r0, first.r, first.words, first.channels) == (
-                chunk.part, chunk.r0, chunk.r, chunk.words, chunk.channels,
-            )  # fmt: skip
-            if same and chunk.c0 == first.c0 + count * first.words:
-                runs[-1] = (first, count + 1)
-                continue
-        runs.append((chunk, 1))
-    return runs

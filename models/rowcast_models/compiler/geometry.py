@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
-__all__ = ["Axis", "Chunk", "ConvShape", "Span", "cut_axis", "packed", "plan_chunks", "ramped_axis", "row_flits"]
+__all__ = ["Axis", "Chunk", "ConvShape", "Span", "chunk_runs", "cut_axis", "packed", "plan_chunks", "ramped_axis", "row_flits"]
 
 
 def ceil_div(a, b):
@@ -191,10 +191,11 @@ def row_flits(shape, width, words, noc):
     return width * ceil_div(words, noc)
 
 
-def plan_chunks(shape, config, rows, columns, groups):
+def plan_chunks(shape, config, rows, columns, groups, *, even=False):
     """Chunks for patches of at most rows x columns outputs, or None if no chunk fits.
 
     A chunk fits if a half of a PE's scratchpads holds it, and half the filter memory the filters of all `groups`.
+    `even`: all of as many words, though they may be more of them.
     """
     lanes, noc = config.lanes, config.noc_words
     ifmap_half = config.ifmap_words // 2
@@ -218,6 +219,8 @@ def plan_chunks(shape, config, rows, columns, groups):
     while not fits(r, words):
         words -= 1
     words = ceil_div(shape.in_words, ceil_div(shape.in_words, words))
+    while even and shape.in_words % words:
+        words -= 1
     chunks = []
     starts = [(part, r0, c0) for part in range(shape.parts) for r0 in range(0, shape.r, r)
               for c0 in range(0, shape.in_words, words)]  # fmt: skip
@@ -226,3 +229,19 @@ def plan_chunks(shape, config, rows, columns, groups):
         channels = 1 if shape.depthwise else min(here * lanes, shape.channels - c0 * lanes)
         chunks.append(Chunk(r0, min(r, shape.r - r0), c0, here, channels, part))
     return tuple(chunks)
+
+
+def chunk_runs(chunks):
+    """[(first chunk, how many)]: chunks that differ only in their first input word are one run of the feeder."""
+    runs = []
+    for chunk in chunks:
+        if runs:
+            first, count = runs[-1]
+            same = (first.part, first.r0, first.r, first.words, first.channels) == (
+                chunk.part, chunk.r0, chunk.r, chunk.words, chunk.channels,
+            )  # fmt: skip
+            if same and chunk.c0 == first.c0 + count * first.words:
+                runs[-1] = (first, count + 1)
+                continue
+        runs.append((chunk, 1))
+    return runs

@@ -14,7 +14,7 @@ from itertools import product
 
 from rowcast import isa
 
-from .geometry import ceil_div, cut_axis, plan_chunks, ramped_axis, row_flits, window
+from .geometry import ceil_div, chunk_runs, cut_axis, plan_chunks, ramped_axis, row_flits, window
 from .tiling import band, filter_words, filters_loaded, first_words, num_passes, num_rounds, num_tiles, plan_tilings
 
 __all__ = ["Cost", "Mapping", "MappingError", "Memory", "estimate", "find_mapping"]
@@ -34,6 +34,7 @@ FOLLOWED = 256  # passes of a layer up to which the estimate follows each of the
 END = 60  # cycles from the last psum to the interrupt, without memory's latency
 SHORT_BURST = 3  # beats' time that the shortest write burst takes
 POOLING = 14  # instructions of the pooling of a pass
+CHANGE = 5  # and of another run of chunks than the one before
 LOW_PRICE = 0.1  # the price of memory among mappings that are about equally fast, and of instructions
 PASS_OVERHEAD = 12  # cycles that a drain loses at its ends
 
@@ -207,6 +208,10 @@ def _candidates(shape, config, *, spare):
             chunks = plan_chunks(shape, config, y.largest, x.largest, groups)
             if chunks:
                 yield replace(mapping, chunks=chunks)
+            if len(chunk_runs(chunks or ())) > 1:  # a run costs instructions
+                even = plan_chunks(shape, config, y.largest, x.largest, groups, even=True)
+                if even != chunks:
+                    yield replace(mapping, chunks=even)
 
 
 def _whole_windows(pool, y, x):
@@ -277,10 +282,14 @@ def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_r
         array += tiles * (ceil_div(first_words(shape, mapping, tiling), config.dram_words) + memory.latency + LATENCY)
     passes = len(mapping.y.spans) * len(mapping.x.spans) * turns
     rows = ceil_div(shape.results[0], len(mapping.y.spans)) if mapping.filters < shape.out_words else 1
-    each = 5 + 2 * len(mapping.chunks) + (0 if output_resident else rows) + POOLING * bool(shape.pool)
-    instructions = passes * each + _changes(mapping) * turns * (8 + config.num_pes)
-    instructions *= rounds * isa.BYTES // config.lanes
-    reads = filters_loaded(shape, mapping, tiling, config) + rounds * 16 * mapping.filters * mapping.units
+    runs = len(chunk_runs(mapping.chunks))
+    each = 2 + 2 * runs + CHANGE * runs * (runs > 1) + len(mapping.chunks) + (0 if output_resident else rows)
+    instructions = passes * (each + POOLING * bool(shape.pool)) + _changes(mapping) * turns * (8 + config.num_pes)
+    instructions *= rounds
+    filters = filters_loaded(shape, mapping, tiling, config)
+    instructions += filters * len(mapping.chunks) // filter_words(shape, mapping, config)  # their LOADs
+    instructions *= isa.BYTES // config.lanes
+    reads = filters + rounds * 16 * mapping.filters * mapping.units
     if not input_resident:
         reads += tiles * tiling.boxes * tiling.tile_words
     writes = 0 if output_resident else shape.n * shape.results[0] * shape.results[1] * shape.made_words
@@ -438,7 +447,7 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
         """Those that are not too slow, what moves little first."""
         most = entries[0][0][0] * (1 + memory.slack) if entries else 0
         kept = [entry for entry in entries if entry[0][0] <= most]
-        return sorted(kept, key=lambda e: (e[0][0] + (memory.price - LOW_PRICE) * (e[3].memory - e[3].program), e[0]))
+        return sorted(kept, key=lambda e: (e[0][0] + (memory.price - LOW_PRICE) * e[3].memory, e[0]))
 
     def tiled(mappings):
         return [(mapping, tiling) for mapping in mappings for tiling in plan_tilings(shape, mapping, config, room, **resident)]
