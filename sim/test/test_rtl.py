@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rowcast_models import graph as g
+from rowcast_models.compiler import band_nodes
 from rowcast_models.compiler.network import compile_graph
 from rowcast_models.golden.evaluate import evaluate
 from rowcast_sim.machine import RtlBackend
@@ -14,8 +16,9 @@ from rowcast_sim.verilated import Timing, build
 sys.path.insert(0, str(Path(__file__).parent))
 
 from corners import CORNERS  # noqa: E402
-from networks import ODD, choose, everything, inputs_of, random_convolution, single  # noqa: E402
-from test_joined import layers, normalised  # noqa: E402
+from networks import ODD, choose, convolution, everything, inputs_of, random_convolution, single  # noqa: E402
+from test_joined import graph_of, layers, normalised  # noqa: E402
+
 
 @pytest.fixture(scope="module")
 def model():
@@ -89,6 +92,22 @@ def test_normalisation(model, seed):
     graph = normalised(rng, (2, 11, 9, 5), channels=ODD.lanes * (3 + seed), swapped=bool(seed), before=1 + seed)
     program, _ = run(model, graph, seed, keep_all=False)
     assert layers(program)["sums"] == "with squares"
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_bands(model, monkeypatch, seed):
+    """Two convolutions in turns, whose passes overwrite rows that others have just read."""
+    monkeypatch.setattr(band_nodes.BandNodes, "worth_it", lambda *_: None)
+    rng = np.random.default_rng(seed)
+    same = ((1, 1), (1, 1))
+    nodes = [
+        convolution(rng, name="one", source="x", output="a", channels=3, filters=12, kernel=(3, 3), padding=same),
+        convolution(rng, name="two", source="a", output="b", channels=12, filters=8 + seed, kernel=(3, 3), padding=same),
+        g.MaxPool(name="pool", inputs=("b",), output="p", window=(2, 2), stride=(2, 2)),
+    ]  # fmt: skip
+    graph = graph_of((2, 30 + 2 * seed, 26, 3), nodes, ["p"])
+    program, _ = run(model, graph, seed, keep_all=False)
+    assert "in bands" in layers(program)["one"] and "a" not in program.tensors
 
 
 @pytest.mark.parametrize("name", CORNERS)

@@ -36,6 +36,8 @@ class ArrayNodes:
     """Lowerings of the array's nodes, for the compiler."""
 
     def lower_conv(self, node, layout):
+        if work := self.banded(node):
+            return work
         source = self.values[node.inputs[0]]
         shape, weights = conv_shape(node, source.layout, layout, self.config.lanes)
         return self.convolution(node, layout, source, shape, weights)
@@ -76,16 +78,17 @@ class ArrayNodes:
 
     def convolution(self, node, layout, source, shape, weights):
         zero_point = self.graph.tensors[node.inputs[0]].zero_point
-        post, lanes = node.post, self.config.lanes
-        m = layout[3]
+        params = self.parameters(node, layout[3], shape)
+        return self.array(node, layout, source, shape, weights, params, self.through_home(node, settings(node.post)), zero_point)
+
+    def parameters(self, node, m, shape):
+        """Parameters of a convolution of m channels (uint32 [units, channels of a unit, 4]); the zero point is in the biases."""
+        zero_point, post, lanes = self.graph.tensors[node.inputs[0]].zero_point, node.post, self.config.lanes
         sums = np.asarray(node.weights, np.int64).reshape(m, -1).sum(1)
         bias = (np.asarray(node.bias, np.int64) - zero_point * sums + 2**31) % 2**32 - 2**31
         params = np.zeros((shape.units * shape.out_words * lanes, 4), np.uint32)
         params[:m] = encode_params(bias, post.multiplier, post.shift, post.post_mode)
-        params = params.reshape(shape.units, shape.out_words * lanes, 4)
-
-        post = self.through_home(node, settings(post))
-        return self.array(node, layout, source, shape, weights, params, post, zero_point)
+        return params.reshape(shape.units, shape.out_words * lanes, 4)
 
     def array(self, node, layout, source, shape, weights, params, post, pad):
         """The array's work for a node: mapping, tiling and lowering, at the first place that fits."""

@@ -99,7 +99,7 @@ class Box:
         shape, ready = self.low_.shape, self.low_.job.flow.ready()
         if ready == COMPLETE:
             return ready
-        ready = ready * (shape.n * shape.h * shape.w) // self.low_.job.pixels
+        ready = max(0, ready - self.low_.job.flow.read_before) * (shape.n * shape.h * shape.w) // self.low_.job.pixels
         last = self.n + self.low_.map.images - 1
         return ready - last * shape.w if self.axis else ready // shape.w - last * shape.h
 

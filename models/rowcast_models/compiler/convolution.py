@@ -13,7 +13,14 @@ from .settings import Place, PostSettings, set_loops
 from .tiling import band, filter_words, pass_words
 from .vector import BoxWork, VectorJob
 
-__all__ = ["ConvJob", "ConvLowering", "convolution_steps"]
+__all__ = ["ConvJob", "ConvLowering", "Shared", "convolution_steps"]
+
+
+class Shared:
+    """What lowerings of parts of a layer have in common: where its filters are in memory, and whose turn among the slots it is."""
+
+    def __init__(self):
+        self.streams, self.passes = {}, 0
 
 
 @dataclass
@@ -23,7 +30,8 @@ class ConvJob:
     weights : int8 [parts, units, out_words x lanes, R, S, channels]; params : uint32 [units, out_words x lanes, 4] with the
     input's zero point folded into the biases; pad : the input's zero point; room : first word and words of
     activation memory for tiles and slots; flow : of the input and the output; pixels, made : that the input and the output
-    have in it; maxima : of the shape's pooling.
+    have in it; maxima : of the shape's pooling; shared : with other parts of the layer, which are emitted in turns with
+    those of another one; the filters of both stay on chip.
     """
 
     shape: object
@@ -40,6 +48,7 @@ class ConvJob:
     pixels: int = 0
     made: int = 0
     maxima: PostSettings | None = None
+    shared: Shared | None = None
 
 
 def convolution_steps(builder, job):
@@ -57,7 +66,7 @@ class ConvLowering:
         self.b, self.job = builder, job
         self.config, self.shape, self.map = builder.config, job.shape, job.mapping
         self.beat = self.config.dram_words
-        self.streams, self.key = {}, object()
+        self.common = job.shared or Shared()
         base, size = job.room
         tile = job.tiling.boxes * job.tiling.tile_words
         both = job.tiling.buffers == 2 and size >= 2 * tile + job.tiling.slots * job.tiling.slot_words
@@ -66,7 +75,9 @@ class ConvLowering:
         self.kept = set()  # keys of the filters that stay for the next pass
         top = base + size
         self.slots = [top - (i + 1) * job.tiling.slot_words for i in range(job.tiling.slots)]
-        self.passes = 0
+        m = self.map
+        self.tags = (m.row_filters, m.row_groups, m.row_kind, m.column_filters, m.column_groups, m.column_kind, m.lined, m.chunks)
+        self.spent = 0
 
     # Order ------------------------------------------------------------------------------------------------------
 
@@ -101,15 +112,14 @@ class ConvLowering:
     def steps(self):
         """All passes, with the input of the next tile loaded while this one is at work."""
         tiles, rounds = self.tile_list(), list(self.rounds())
-        if self.job.tiling.whole:
+        if self.job.tiling.whole and self.job.shared is None:
             self.b.filter_ring.reserve(filter_words(self.shape, self.map, self.config) * len(rounds))
-        spent = 0
         for i, tile in enumerate(tiles):
             visits = self.visits(tile)
             following = tiles[i + 1] if i + 1 < len(tiles) and self.job.tiling.buffers == 2 else None
             spread = max(1, len(visits) // 2)
             for at, (u0, m0, box, y, x) in enumerate(visits):
-                yield Need((self.need(box, y, x),), spent)
+                yield Need((self.need(box, y, x),), self.spent)
                 box.load_until(y, x)
                 self.keep(u0, m0)
                 # Loaded ahead: what the next pass reads, and the next row of passes.
@@ -118,8 +128,9 @@ class ConvLowering:
                 if following:  # its turn comes when all of this tile is on its way
                     ahead.append(lambda at=at: tile.complete and following.load_part(at + 1, spread))
                 last_round = at >= len(visits) - len(visits) // len(rounds)
-                spent = self.one_pass(box, u0, m0, y, x, ahead, self.made(box, y, x) if last_round else 0)
-        self.b.flush()
+                self.spent = self.one_pass(box, u0, m0, y, x, ahead, self.made(box, y, x) if last_round else 0)
+        if self.job.shared is None:
+            self.b.flush()
 
     def need(self, tile, y, x):
         """Pixels of the input, from its first, that a pass reads."""
@@ -129,7 +140,7 @@ class ConvLowering:
             pixels = last * shape.w + band(shape, (x,), 1)[1]
         else:
             pixels = (last * shape.h + band(shape, (y,), 0)[1]) * shape.w
-        return ceil_div(pixels * self.job.pixels, shape.n * shape.h * shape.w)
+        return self.job.flow.read_before + ceil_div(pixels * self.job.pixels, shape.n * shape.h * shape.w)
 
     def made(self, tile, y, x):
         """Pixels of the output, from its first, that are there after a pass of the last round; 0: none is new."""
@@ -312,7 +323,7 @@ class ConvLowering:
         for number in numbers:
             flits = ceil_div(self.map.chunks[number].macs(self.shape), noc)
             words = flits * noc * rows * columns
-            key = (self.key, u0, m0, number)
+            key = self.filter_key(u0, m0, number)
             address = self.b.filter_ring.find(key)
             if address is None:
                 address = self.b.filter_ring.take(key, words, self.kept)
@@ -325,10 +336,14 @@ class ConvLowering:
                 for task in ahead:
                     task()
 
+    def filter_key(self, u0, m0, number):
+        """What stands for the filters of a chunk."""
+        return self.common, self.tags, u0, m0, number
+
     def keep(self, u0, m0):
         """From now on the filters of this round that are to stay do so."""
         tiling = self.job.tiling
-        kept = {(self.key, u0, m0, number) for number in range(tiling.kept)}
+        kept = {self.filter_key(u0, m0, number) for number in range(tiling.kept)}
         if not tiling.whole and kept != self.kept:
             self.kept = kept
             if tiling.kept < len(self.map.chunks):
@@ -336,8 +351,8 @@ class ConvLowering:
 
     def filter_constant(self, u0, m0, number):
         """Word address in memory of one chunk's filters, in the order in which FILTER sends them."""
-        key = (u0, m0, number)
-        if key not in self.streams:
+        key = self.filter_key(u0, m0, number)
+        if key not in self.common.streams:
             chunk, m = self.map.chunks[number], self.map
             lanes = self.config.lanes
             rows, columns = self.tag_counts(m0)
@@ -354,8 +369,8 @@ class ConvLowering:
                             chunk.c0 * lanes : chunk.c0 * lanes + chunk.channels,
                         ]  # fmt: skip
                         stream[i, j, :k] = part.transpose(1, 2, 3, 0).reshape(k, lanes)
-            self.streams[key] = self.b.constant(stream.tobytes())
-        return self.streams[key]
+            self.common.streams[key] = self.b.constant(stream.tobytes())
+        return self.common.streams[key]
 
     def unit_of(self, row_group, column_group):
         """Unit of a PE within its round."""
@@ -389,11 +404,11 @@ class ConvLowering:
             first = ((tile.n * shape.e + y.start) * shape.f + x.start) * pixel + u0 * shape.out_words + m0
             pixel = same_place(unit * m.units, shape.out_pitch, self.beat)
             line = same_place(x.size * pixel, shape.f * shape.out_pitch, self.beat)
-            start = self.slots[self.passes % len(self.slots)]
+            start = self.slots[self.common.passes % len(self.slots)]
             base = start + (self.job.target.dram + first - start) % self.beat
             image = same_place(y.size * line, shape.e * shape.f * shape.out_pitch, self.beat)
         if shape.pool:  # the results of the pass stand by themselves
-            base, unit, pixel = self.slots[self.passes % len(self.slots)], groups, groups * m.units
+            base, unit, pixel = self.slots[self.common.passes % len(self.slots)], groups, groups * m.units
             line = x.size * pixel
             image = y.size * line
         used = self.set_targets(u0, m0, y, x, pixel, line, unit, image)
@@ -409,7 +424,7 @@ class ConvLowering:
             writes=[("act", base + i * image, end + i * image) for i in range(m.images)],
             source=0, buffer=base, slot=slot, rows=used,
         )  # fmt: skip
-        self.passes += 1
+        self.common.passes += 1
         if shape.pool:
             return lambda: self.pool(tile, u0, m0, y, x, base, (pixel, line, image), made)
         if self.job.target.act is not None:

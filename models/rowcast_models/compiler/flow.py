@@ -72,17 +72,20 @@ class Flow:
     ----------
     progress : Progress; None if all inputs are complete.
     inputs, output : names of tensors.
+    read_before, made_before : pixels of the first input and of the output in front of the part that the lowering knows.
     """
 
     progress: Progress | None = None
     inputs: tuple = ()
     output: str = ""
+    read_before: int = 0
+    made_before: int = 0
 
     def ready(self, which=0):
         """Pixels of an input that are there."""
         return COMPLETE if self.progress is None else self.progress.of(self.inputs[which])
 
     def made(self, pixels):
-        """So many pixels of the output are there, from its first."""
-        if self.progress is not None:
-            self.progress.reach(self.output, pixels)
+        """So many pixels of the output are there, from its first; 0: none is new."""
+        if self.progress is not None and pixels:
+            self.progress.reach(self.output, self.made_before + pixels)

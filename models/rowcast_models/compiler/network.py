@@ -7,6 +7,7 @@ from rowcast.isa import IsaError
 
 from .. import graph as g
 from .array_nodes import AHEAD, ARRAY, LIGHT, ArrayNodes
+from .band_nodes import BandNodes
 from .builder import Builder
 from .compact import check_program, unsupported, without_vector_unit
 from .errors import CompileError
@@ -75,7 +76,7 @@ class _Apart(Exception):
         self.name = name
 
 
-class _Compiler(JoinedNodes, ArrayNodes, VectorNodes, MovingNodes, Placement):
+class _Compiler(BandNodes, JoinedNodes, ArrayNodes, VectorNodes, MovingNodes, Placement):
     """Goes through the graph node by node; `lower_<kind>` plans a node and returns its `Work`.
 
     Nodes of the array begin one after the other; those of the vector unit begin as soon as what makes their inputs has
@@ -90,7 +91,9 @@ class _Compiler(JoinedNodes, ArrayNodes, VectorNodes, MovingNodes, Placement):
         self.progress = Progress()
         self.weaver = Weaver(self.b, self.progress, self.retire)
         self.begun = set(graph.inputs)  # tensors whose place is known
-        self.joined = {} if keep_all or config.compact else {**self.find_pools(apart), **self.find_chains(apart)}
+        self.joined = {}
+        if not (keep_all or config.compact):
+            self.joined = self.find_pairs({**self.find_pools(apart), **self.find_chains(apart)})
         inside = {node.name for nodes in self.joined.values() for node in nodes}
         # Nodes that have not begun, by number.
         self.left = {number: node for number, node in enumerate(graph.nodes) if node.name not in inside}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from .geometry import Axis, ceil_div
 from .mapping import MappingError
 
-__all__ = ["Piece", "cut_layer", "cuts"]
+__all__ = ["Piece", "cut_layer", "cuts", "moved"]
 
 IDLE = 0.08  # part of the array that one mapping leaves idle, at least, for two to be tried
 GAIN = 0.97  # of the cycles of one mapping that two may take
@@ -85,14 +85,19 @@ def _cuts_of_pixels(shape, best):
         pad = list(shape.pad)
         pad[axis] -= start * shape.stride[axis]
         mapping, tiling, cost = best(replace(shape, **{size: count}, pad=tuple(pad)))
-        along = getattr(mapping, name)
-        spans = tuple(replace(span, start=span.start + start) for span in along.spans)
         # An image is complete with its last rows, so a first piece that goes from image to image says nothing of them.
         last = start > 0 or shape.n == mapping.images
-        return Piece(shape, replace(mapping, **{name: Axis(spans, (*along.key, start))}), tiling, cost, last=last)
+        return Piece(shape, moved(mapping, name, start), tiling, cost, last=last)
 
     for cut in _sizes(length):
         yield lambda cut=cut: [piece(0, cut), piece(cut, length - cut)]
+
+
+def moved(mapping, name, start):
+    """A mapping whose spans along y or x begin so many pixels later."""
+    along = getattr(mapping, name)
+    spans = tuple(replace(span, start=span.start + start) for span in along.spans)
+    return replace(mapping, **{name: Axis(spans, (*along.key, start))})
 
 
 def _cuts_of_filters(shape, best):
