@@ -317,24 +317,45 @@ class ConvLowering:
         return rows, columns
 
     def filters(self, u0, m0, numbers, ahead):
-        """FILTER_RUN of these chunks; LOAD before it unless the filters are still on chip."""
+        """FILTER_RUN of these chunks; LOAD before it unless the filters are still on chip.
+
+        Those that are there one behind the other, and as long as each other, take one FILTER_RUN.
+        """
         rows, columns = self.tag_counts(m0)
-        noc = self.config.noc_words
+        noc, numbers = self.config.noc_words, list(numbers)
+        tasks = list(ahead) if 0 in numbers else []
+        run = None  # (address, flits, chunks) of those that are there already
+
+        def send(run):
+            if run is None:
+                return
+            address, flits, chunks = run
+            end = address + chunks * flits * noc * rows * columns
+            self.b.emit(
+                "FILTER_RUN", reads=[("filter", address, end)], buffer=address, flits=flits, groups_row=rows,
+                groups_column=columns, chunks=chunks,
+            )  # fmt: skip
+            while tasks:  # behind the filters of the first chunk
+                tasks.pop(0)()
+
         for number in numbers:
             flits = ceil_div(self.map.chunks[number].macs(self.shape), noc)
             words = flits * noc * rows * columns
             key = self.filter_key(u0, m0, number)
             address = self.b.filter_ring.find(key)
-            if address is None:
-                address = self.b.filter_ring.take(key, words, self.kept)
-                self.b.load(Space.FILTER, self.filter_constant(u0, m0, number), address, words)
-            self.b.emit(
-                "FILTER_RUN", reads=[("filter", address, address + words)], buffer=address, flits=flits,
-                groups_row=rows, groups_column=columns, chunks=1,
-            )  # fmt: skip
-            if number == 0:
-                for task in ahead:
-                    task()
+            if address is not None:
+                if run and run[1] == flits and run[0] + run[2] * words == address:
+                    run = run[0], flits, run[2] + 1
+                    continue
+                send(run)
+                run = address, flits, 1
+                continue
+            send(run)
+            run = None
+            address = self.b.filter_ring.take(key, words, self.kept)
+            self.b.load(Space.FILTER, self.filter_constant(u0, m0, number), address, words)
+            send((address, flits, 1))
+        send(run)
 
     def filter_key(self, u0, m0, number):
         """What stands for the filters of a chunk."""
