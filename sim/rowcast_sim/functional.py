@@ -47,7 +47,7 @@ class FunctionalMachine:
         self.filter_id = np.zeros((2, *shape), int)
         self.ifmap_id = np.zeros((2, *shape), int)
         self.target = np.zeros((3, *shape), int)
-        self.filter_chunks, self.ifmap_chunks, self.unsent = deque(), deque(), deque()
+        self.filter_chunks, self.ifmap_chunks, self.unsent, self.unsent_filters = (deque() for _ in range(4))
         self.filter_spad = anything.integers(-128, 128, size=(*shape, config.filter_words // 2, lanes), dtype=np.int8)
         self.ifmap_spad = anything.integers(-128, 128, size=(*shape, config.ifmap_words // 2 * lanes), dtype=np.int8)
         self.psums = None
@@ -154,21 +154,23 @@ class FunctionalMachine:
         self._id(self.ifmap_id, i)
 
     def _filter_run(self, i):
-        if len(self.filter_chunks) >= HALVES:
-            return False
-        assert i["chunks"] == 1 or not self.filter_chunks, "runs of several chunks are not cut here"
         words = i["flits"] * self.config.noc_words
-        assert i["buffer"] % self.config.noc_words == 0 and words <= self.config.filter_words // 2, i
-        at = i["buffer"]
-        for _ in range(i["chunks"]):
+        step = words * i["groups_row"] * i["groups_column"]
+        if not self.unsent_filters:
+            assert i["buffer"] % self.config.noc_words == 0 and words <= self.config.filter_words // 2, i
+            assert i["buffer"] + step * i["chunks"] <= self.config.filter_buffer_words, i
+            self.unsent_filters.extend(i["buffer"] + step * chunk for chunk in range(i["chunks"]))
+        while self.unsent_filters and len(self.filter_chunks) < HALVES:
+            self.worked = True
+            at = self.unsent_filters.popleft()
             spad = self._copy_of(self.filter_chunks, self.filter_spad)
             for row in range(i["groups_row"]):
                 for column in range(i["groups_column"]):
                     mine = (self.filter_id[0] == row) & (self.filter_id[1] == column)
                     spad[mine, :words] = self.filter[at : at + words].view(np.int8)
                     at += words
-            assert at <= self.config.filter_buffer_words, i
             self.filter_chunks.append(spad)
+        return not self.unsent_filters
 
     @staticmethod
     def _copy_of(queue, spad):

@@ -13,7 +13,7 @@ from rowcast_models.zoo import digits, lenet5, to_int8
 from rowcast_sim.bench.goals import BATCHES
 from rowcast_sim.bench.goals import NETWORKS as GOALS
 from rowcast_sim.bench.networks import runs, tables
-from rowcast_sim.bench.networks.figures import CONV, FC, OTHER, Figures, LayerFigures, buffer_bound
+from rowcast_sim.bench.networks.figures import CONV, FC, OTHER, Figures, LayerFigures, buffer_bound, tile_bound
 from rowcast_sim.bench.networks.published import PUBLISHED
 from rowcast_sim.cli import main
 from rowcast_sim.machine import RtlBackend
@@ -226,7 +226,7 @@ def layer(name, group, cycles, macs=0, *, busy=0, on_array=True, form="", own=0,
     counters = LayerCycles.of({"computing": busy, "drain": cycles - busy}, mac_cycles=busy, **counters).counters
     return LayerFigures(
         name=name, kind="Conv", group=group, form=form, macs=macs, on_array=on_array, counters=counters, first=0,
-        predicted=cycles, least_read=100, least_write=10, buffer_bound=200, own=own,
+        predicted=cycles, least_read=100, least_write=10, buffer_bound=200, tile_bound=300, own=own,
     )  # fmt: skip
 
 
@@ -272,6 +272,13 @@ def test_shortfalls():
     ]
     assert bad.failed and not good.failed
     assert "Eyeriss" in tables.network_tables(bad)[1].markdown()
+
+
+def test_tile_bound():
+    assert tile_bound(5000, 100, 1000, 100) == 5100
+    assert tile_bound(5000, 200, 1000, 100) == min(5000 + 200 * 5, 200 + 5000 * 2)
+    assert tile_bound(500, 3000, 1000, 100) == 3500
+    assert tile_bound(500, 300, 100, 290) == 300 + 500 * 300 / 290
 
 
 def test_buffer_bound():

@@ -233,13 +233,13 @@ class _Compiler(BandNodes, JoinedNodes, ArrayNodes, VectorNodes, MovingNodes, Pl
         if value.place.act is not None and value.place.dram is not None and result not in self.homes:
             with self.b.working_for(task.node.name):
                 self.b.store(value.place.dram, value.place.act, self.words(value.layout))
-        self.held.append(Layer(
-            task.node.name, type(task.node).__name__, self.graph.macs(task.node), task.work.mapping, task.work.estimate
-        ))  # fmt: skip
+        joined = self.joined.get(task.node.output, ())
+        macs = self.graph.macs(task.node) + sum(map(self.graph.macs, joined))  # their cycles are all this node's
+        self.held.append(Layer(task.node.name, type(task.node).__name__, macs, task.work.mapping, task.work.estimate))
         if task.work.array:  # what ended during its time is shown behind it
             self.held.insert(0, self.held.pop())
-        for node in self.joined.get(task.node.output, ()):
-            self.held.append(Layer(node.name, type(node).__name__, self.graph.macs(node), f"with {task.node.name}", 0))
+        for node in joined:
+            self.held.append(Layer(node.name, type(node).__name__, 0, f"with {task.node.name}", 0))
         if self.weaver.array is None:
             for layer in self.held:
                 self.layers.append(layer)

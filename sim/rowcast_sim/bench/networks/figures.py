@@ -7,7 +7,7 @@ from rowcast.registers import CAUSES, COUNTERS
 
 from ...verilated import LayerCycles
 
-__all__ = ["CONV", "DEPTHWISE", "FC", "OTHER", "POINTWISE", "Figures", "LayerFigures", "Total", "buffer_bound", "lost"]
+__all__ = ["CONV", "DEPTHWISE", "FC", "OTHER", "POINTWISE", "Figures", "LayerFigures", "Total", "buffer_bound", "lost", "tile_bound"]
 
 CONV, FC, OTHER = "CONV", "FC", "other"
 POINTWISE, DEPTHWISE = "pointwise", "depthwise"
@@ -27,6 +27,7 @@ class LayerFigures:
     predicted : cycles by the cycle model.
     least_read, least_write : bytes of its inputs, weights and biases once, and of its output.
     buffer_bound : bytes to and from memory that a buffer of this size makes necessary, see `buffer_bound`.
+    tile_bound : the same if sums stay in the PEs and activations and filters have memories of their own, see `tile_bound`.
     own : bytes that its own LOADs, STOREs and instructions move, whenever that is (`Program.transfers`).
     """
 
@@ -42,6 +43,7 @@ class LayerFigures:
     least_read: int
     least_write: int
     buffer_bound: int
+    tile_bound: int
     own: int
 
     @property
@@ -63,7 +65,7 @@ class Total:
     -------
     name : of what.
     layers : how many, beside those that are `hidden` in them.
-    macs, counters, predicted, least_read, least_write, buffer_bound, own : sums.
+    macs, counters, predicted, least_read, least_write, buffer_bound, tile_bound, own : sums.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Total:
     least_read: int
     least_write: int
     buffer_bound: int
+    tile_bound: int
     own: int
 
     @property
@@ -181,7 +184,7 @@ class Figures:
 def _total(name, layers, within):
     """MACs, bounds and own transfers of `layers`, counters of all layers `within` whose cycles they were computed."""
     counters = {counter: sum(layer.counters[counter] for layer in within) for counter in COUNTERS}
-    sums = (sum(getattr(layer, field) for layer in layers) for field in ("least_read", "least_write", "buffer_bound", "own"))
+    sums = (sum(getattr(layer, field) for layer in layers) for field in ("least_read", "least_write", "buffer_bound", "tile_bound", "own"))
     return Total(name, len(layers), sum(layer.macs for layer in layers), counters,
                  sum(layer.predicted for layer in within), *sums)  # fmt: skip
 
@@ -194,6 +197,17 @@ def buffer_bound(macs, reuse, size, *, least):
     in Convolution Accelerators", HPCA 2020, theorem 2).
     """
     return max(least, int(2 * macs / sqrt(reuse * size)))
+
+
+def tile_bound(ifmap, filters, act_bytes, filter_bytes):
+    """Bytes of an ifmap and filters that pass from a memory to the PEs, if sums stay there until they are complete.
+
+    Filters that fit `filter_bytes` pass once.  Others pass once for every part of the ifmap that fits `act_bytes`, or the ifmap
+    passes once for every part of the filters that fits.
+    """
+    if filters <= filter_bytes:
+        return ifmap + filters
+    return min(ifmap + filters * max(1, ifmap / act_bytes), filters + ifmap * filters / filter_bytes)
 
 
 def lost(spent):

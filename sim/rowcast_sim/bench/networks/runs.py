@@ -25,7 +25,7 @@ from ...saved import digest_of, state_of
 from ...tools import cache_dir
 from ...verilated import Timing, build, emitted
 from ..graph_run import LATENCY, memory_of
-from .figures import CONV, DEPTHWISE, FC, OTHER, POINTWISE, Figures, LayerFigures, buffer_bound
+from .figures import CONV, DEPTHWISE, FC, OTHER, POINTWISE, Figures, LayerFigures, buffer_bound, tile_bound
 
 __all__ = ["Job", "Prepared", "check_all", "keep", "kept_figures", "kept_jobs", "measure"]
 
@@ -229,15 +229,18 @@ def _layer(graph, node, layer, spent, predicted, program):
     weights = getattr(node, "weights", None)
     parameters = 0 if weights is None else weights.nbytes + 4 * len(node.bias)
     read, written = sum(sizes) + parameters, _size(graph, node.output) if node is not None else 0
-    bound = read + written
+    bound = tiles = read + written
     if group != OTHER:
-        buffer = (config.act_words + config.filter_buffer_words) * config.lanes
-        bound = buffer_bound(layer.macs, _reuse(node), buffer, least=bound)
+        memories = config.act_words * config.lanes, config.filter_buffer_words * config.lanes
+        bound = buffer_bound(graph.macs(node), _reuse(node), sum(memories), least=bound)
+        groups = getattr(node, "groups", 1)
+        once = tile_bound(sum(sizes) / groups, weights.nbytes / groups, *memories)
+        tiles = max(bound, int(groups * once) + parameters - weights.nbytes + written)
     return LayerFigures(
         name=layer.name, kind=layer.kind, group=group, form=form, macs=layer.macs,
         on_array=type(node).__name__ in ("ChannelSum", "Conv", "FullyConnected"), counters=spent.counters,
         first=spent.first, predicted=predicted, least_read=read, least_write=written,
-        buffer_bound=bound, own=sum(program.transfers.get(layer.name, ())),
+        buffer_bound=bound, tile_bound=tiles, own=sum(program.transfers.get(layer.name, ())),
     )  # fmt: skip
 
 

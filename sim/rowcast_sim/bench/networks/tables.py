@@ -15,7 +15,7 @@ SUMMARY = (
 )  # fmt: skip
 TOTALS = (
     "layers", "number", "MACs", "cycles", "used", "lost to", "DRAM MB read", "written", "least", "for the buffer",
-    "an image", "their own",
+    "in tiles", "an image", "their own",
 )  # fmt: skip
 LAYERS = ("layer", "kind", "MACs", "cycles", "model", "error", "used", "bound by", "lost to")
 TRAFFIC = (
@@ -55,9 +55,10 @@ def _total_table(figures, where):
         "CONV counts the cycles of convolutions and of the layers that are done meanwhile, and all that moves in them. Their own: an "
         "image's bytes by the LOADs, STOREs and instructions of these layers alone. Least: every layer's "
         "inputs, weights and output once. For the buffer: layer by layer the larger of that and 2 MACs / "
-        "sqrt(window's reuse x buffer), without which no order of a convolution alone can do. Sums stay in the PEs here: where "
-        "the filters do not fit, they pass by once for every ifmap tile that does, MACs x C x stride^2 / act_bytes bytes at "
-        "least for a layer of C channels (hw/README.md, \"What bounds the traffic of convolutions\")."
+        "sqrt(window's reuse x buffer), without which no order of a convolution alone can do. In tiles: what this hardware "
+        "needs for one layer after the other; sums stay in the PEs, so filters that do not fit their memory pass by once for every part of "
+        "the ifmap that fits the activations' (hw/README.md, \"What bounds the traffic of convolutions\"). Poolings in the passes of a "
+        "convolution, and two convolutions in bands of rows, spare bytes that all bounds count."
     )
     table = Table(f"{where}: totals", TOTALS, note=note)
     for total in figures.totals().values():
@@ -65,7 +66,7 @@ def _total_table(figures, where):
         table.add(
             total.name, total.layers, _count(total.macs), num(spent.cycles), _percent(figures.utilisation(total)),
             _lost(spent), _mega(spent.read_beats * figures.dram_bytes), _mega(spent.write_beats * figures.dram_bytes),
-            _mega(total.least_read + total.least_write), _mega(total.buffer_bound),
+            _mega(total.least_read + total.least_write), _mega(total.buffer_bound), _mega(total.tile_bound),
             _mega(figures.dram(total) / figures.batch), _mega(total.own / figures.batch),
         )  # fmt: skip
     return table
@@ -79,6 +80,13 @@ def _published_table(figures, where):
             used, moved = figures.utilisation(total), total.own / figures.batch
             source = f"this run: {figures.macs_a_cycle} MACs of 8 bits, RTL"
             table.add(f"Rowcast, {total.name}", _percent(used), _mega(moved), source)
+    bounds = (
+        ("every tensor once", figures.conv.least_read + figures.conv.least_write, "layer by layer"),
+        ("for a buffer of this size", figures.conv.buffer_bound, "layer by layer, in whatever order"),
+        ("in tiles", figures.conv.tile_bound, "layer by layer, sums in the PEs, filters and activations in memories of their own"),
+    )
+    for name, value, what in bounds:
+        table.add(f"bound, {figures.conv.name}, {name}", "", _mega(value / figures.batch), what)
     for goal, value in _goals(figures):
         texts = (str(goal), "") if goal.unit == "%" else ("", f"at most {_mega(goal.bound)}")
         table.add(f"goal, {goal.name}", *texts, "met" if goal.met(value) else "not met")
