@@ -131,11 +131,14 @@ def plan_bands(config, shapes, images, room, memory, *, input_resident, output_r
     step, line = config.dram_words, one.f * one.out_pitch
 
     def first(shape, size):
-        return find_mapping(shape, config, room=size, memory=memory, input_resident=input_resident, output_resident=True)
+        return find_mapping(
+            shape, config, room=size, memory=memory, input_resident=input_resident, output_resident=True, many=True
+        )
 
     def second(shape, size):
         return find_mapping(
-            shape, config, room=size, memory=memory, input_resident=True, output_resident=output_resident, vector=vector
+            shape, config, room=size, memory=memory, input_resident=True, output_resident=output_resident, vector=vector,
+            many=True,
         )
 
     best = None

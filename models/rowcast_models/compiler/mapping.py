@@ -35,7 +35,7 @@ END = 60  # cycles from the last psum to the interrupt, without memory's latency
 SHORT_BURST = 3  # beats' time that the shortest write burst takes
 POOLING = 14  # instructions of the pooling of a pass
 CHANGE = 5  # and of another run of chunks than the one before
-LOW_PRICE = 0.1  # the price of memory among mappings that are about equally fast, and of instructions
+LOW_PRICE = 0.1  # the price of memory among mappings that are about equally fast, and of the instructions of a few passes
 PASS_OVERHEAD = 12  # cycles that a drain loses at its ends
 
 
@@ -117,7 +117,7 @@ class Mapping:
 class Cost:
     """Estimated cycles: of the array's passes, of the memory bus, of start and end; words moved; cycles of feeder and drains.
 
-    `program`: cycles of the bus that are the instructions'.
+    `program`: cycles of the bus that are the instructions', if there are few passes: they are not worth a cycle of the array then.
     """
 
     array: int
@@ -308,14 +308,13 @@ def estimate(shape, mapping, tiling, config, memory, *, input_resident, output_r
     height, width = window(shape, first_y.patch, first_x.patch, chunk.r)
     fill = height * row_flits(shape, width, chunk.words, config.noc_words) * mapping.row_groups * mapping.column_groups
     start = memory.latency + LATENCY + ceil_div(first_tile + first_filters, beats) + fill
+    program = ceil_div(instructions, beats) if passes * rounds <= FOLLOWED else 0
     if follow and passes * rounds <= FOLLOWED and tiling.buffers > 1:
         cycles = _follow(shape, mapping, tiling, config, memory, input_resident=input_resident, row=writes)
-        return Cost(cycles, ceil_div(bus, beats), 0, reads + writes, feeder, drains, ceil_div(instructions, beats))
+        return Cost(cycles, ceil_div(bus, beats), 0, reads + writes, feeder, drains, program)
     last = pass_cycles(shape, mapping, config, mapping.y.spans[-1].patch, mapping.x.spans[-1].patch)
     end = last[3] + memory.latency
-    return Cost(
-        array, ceil_div(bus, beats), start + end, reads + writes, feeder, drains, ceil_div(instructions, beats)
-    )  # fmt: skip
+    return Cost(array, ceil_div(bus, beats), start + end, reads + writes, feeder, drains, program)
 
 
 def _follow(shape, mapping, tiling, config, memory, *, input_resident, row):
@@ -400,7 +399,7 @@ def _together(*cycles):
 
 
 @lru_cache(maxsize=1 << 12)
-def find_mapping(shape, config, *, room, memory=None, input_resident=False, output_resident=False, vector=0, late=0, few=False):
+def find_mapping(shape, config, *, room, memory=None, input_resident=False, output_resident=False, vector=0, late=0, few=False, many=False):
     """The cheapest mapping and tiling of a convolution.
 
     Parameters
@@ -408,6 +407,7 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
     room : words of activation memory that the layer may use beside resident tensors.
     vector : cycles of the vector unit's work that could be done at the same time.
     few : as few passes as possible: they stand alone between those of others.
+    many : it is one of many alike: their instructions count like those of many passes.
     late : cycles until the input is complete: PEs that work on several images wait for it.
 
     Returns
@@ -447,7 +447,7 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
         """Those that are not too slow, what moves little first."""
         most = entries[0][0][0] * (1 + memory.slack) if entries else 0
         kept = [entry for entry in entries if entry[0][0] <= most]
-        return sorted(kept, key=lambda e: (e[0][0] + (memory.price - LOW_PRICE) * e[3].memory, e[0]))
+        return sorted(kept, key=lambda e: (e[0][0] + (memory.price - LOW_PRICE) * (e[3].memory - e[3].program * (not many)), e[0]))
 
     def tiled(mappings):
         return [(mapping, tiling) for mapping in mappings for tiling in plan_tilings(shape, mapping, config, room, **resident)]
