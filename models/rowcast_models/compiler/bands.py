@@ -8,7 +8,8 @@ twice.
 
 from dataclasses import dataclass, replace
 
-from .convolution import ConvLowering, Shared
+from .convolution import ConvLowering
+from .filters import Shared
 from .flow import Need
 from .geometry import ceil_div
 from .mapping import MappingError, find_mapping

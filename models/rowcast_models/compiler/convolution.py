@@ -4,23 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rowcast.isa import PostSource, Space
-
 from .boxes import Tile
+from .filters import ConvFilters, Shared
 from .flow import Flow, Need
-from .geometry import ceil_div, chunk_runs, packed, row_flits, same_place, window
+from .geometry import ceil_div, chunk_runs, packed, row_flits, window
+from .results import ConvResults, slots_of
 from .settings import Place, PostSettings, set_loops
-from .tiling import band, filter_words, pass_words
-from .vector import BoxWork, VectorJob
+from .tiling import band, filter_words
 
-__all__ = ["ConvJob", "ConvLowering", "Shared", "convolution_steps"]
-
-
-class Shared:
-    """What lowerings of parts of a layer have in common: where its filters are in memory, and whose turn among the slots it is."""
-
-    def __init__(self):
-        self.streams, self.passes = {}, 0
+__all__ = ["ConvJob", "ConvLowering", "convolution_steps"]
 
 
 @dataclass
@@ -59,7 +51,7 @@ def convolution_steps(builder, job):
 HANDOVER = 80  # cycles that the units need to change over to other work and back
 
 
-class ConvLowering:
+class ConvLowering(ConvFilters, ConvResults):
     """The passes of one ConvJob."""
 
     def __init__(self, builder, job):
@@ -303,228 +295,3 @@ class ConvLowering:
         )  # fmt: skip
         self.b.setting("p", "COMPUTE_LOOP_P", count_x=px[0], step_x=px[1], count_y=py[0], step_y=py[1])
         self.b.emit("COMPUTE_RUN", chunks=count, first=first, last=last, depthwise=shape.depthwise)
-
-    # Filters and parameters -----------------------------------------------------------------------------------------
-
-    def tag_counts(self, m0):
-        """Row and column tags that a round needs: fewer in a last, partial round of a plain mapping."""
-        m = self.map
-        rows, columns = m.filter_rows, m.filter_columns
-        rest = self.shape.out_words - m0
-        if rest < m.filters and "g" not in (m.row_kind, m.column_kind):
-            rows = min(rows, ceil_div(rest, m.column_filters))
-            columns = min(columns, rest)
-        return rows, columns
-
-    def filters(self, u0, m0, numbers, ahead):
-        """FILTER_RUN of these chunks; LOAD before it unless the filters are still on chip.
-
-        Those that are there one behind the other, and as long as each other, take one FILTER_RUN.
-        """
-        rows, columns = self.tag_counts(m0)
-        noc, numbers = self.config.noc_words, list(numbers)
-        tasks = list(ahead) if 0 in numbers else []
-        run = None  # (address, flits, chunks) of those that are there already
-
-        def send(run):
-            if run is None:
-                return
-            address, flits, chunks = run
-            end = address + chunks * flits * noc * rows * columns
-            self.b.emit(
-                "FILTER_RUN", reads=[("filter", address, end)], buffer=address, flits=flits, groups_row=rows,
-                groups_column=columns, chunks=chunks,
-            )  # fmt: skip
-            while tasks:  # behind the filters of the first chunk
-                tasks.pop(0)()
-
-        for number in numbers:
-            flits = ceil_div(self.map.chunks[number].macs(self.shape), noc)
-            words = flits * noc * rows * columns
-            key = self.filter_key(u0, m0, number)
-            address = self.b.filter_ring.find(key)
-            if address is not None:
-                if run and run[1] == flits and run[0] + run[2] * words == address:
-                    run = run[0], flits, run[2] + 1
-                    continue
-                send(run)
-                run = address, flits, 1
-                continue
-            send(run)
-            run = None
-            address = self.b.filter_ring.take(key, words, self.kept)
-            self.b.load(Space.FILTER, self.filter_constant(u0, m0, number), address, words)
-            send((address, flits, 1))
-        send(run)
-
-    def filter_key(self, u0, m0, number):
-        """What stands for the filters of a chunk."""
-        return self.common, self.tags, u0, m0, number
-
-    def keep(self, u0, m0):
-        """From now on the filters of this round that are to stay do so."""
-        tiling = self.job.tiling
-        kept = {self.filter_key(u0, m0, number) for number in range(tiling.kept)}
-        if not tiling.whole and kept != self.kept:
-            self.kept = kept
-            if tiling.kept < len(self.map.chunks):
-                self.b.filter_ring.next = 0  # those that stay have one end of the memory, the others take turns in the rest
-
-    def filter_constant(self, u0, m0, number):
-        """Word address in memory of one chunk's filters, in the order in which FILTER sends them."""
-        key = self.filter_key(u0, m0, number)
-        if key not in self.common.streams:
-            chunk, m = self.map.chunks[number], self.map
-            lanes = self.config.lanes
-            rows, columns = self.tag_counts(m0)
-            k = chunk.macs(self.shape)
-            padded = ceil_div(k, self.config.noc_words) * self.config.noc_words
-            stream = np.zeros((rows, columns, padded, lanes), np.int8)
-            for i in range(rows):
-                for j in range(columns):
-                    unit = u0 + self.unit_of(i // m.row_filters, j // m.column_filters)
-                    group = m0 + (i % m.row_filters) * m.column_filters + j % m.column_filters
-                    if group < self.shape.out_words:
-                        part = self.job.weights[
-                            chunk.part, unit, group * lanes : (group + 1) * lanes, chunk.r0 : chunk.r0 + chunk.r, :,
-                            chunk.c0 * lanes : chunk.c0 * lanes + chunk.channels,
-                        ]  # fmt: skip
-                        stream[i, j, :k] = part.transpose(1, 2, 3, 0).reshape(k, lanes)
-            self.common.streams[key] = self.b.constant(stream.tobytes())
-        return self.common.streams[key]
-
-    def unit_of(self, row_group, column_group):
-        """Unit of a PE within its round."""
-        m = self.map
-        row = row_group if m.row_kind == "g" else 0
-        column = column_group if m.column_kind == "g" else 0
-        return row * (m.column_groups if m.column_kind == "g" else 1) + column
-
-    def parameters(self, u0, m0):
-        """The round's parameters: unit by unit, `filters` slots each."""
-        lanes, m = self.config.lanes, self.map
-        items = np.zeros((m.units, m.filters * lanes, 4), np.uint32)
-        part = self.job.params[u0 : u0 + m.units, m0 * lanes : (m0 + m.filters) * lanes]
-        items[:, : part.shape[1]] = part
-        return items.reshape(-1, 4)
-
-    # Results --------------------------------------------------------------------------------------------------------
-
-    def post(self, tile, u0, m0, y, x, slot, made):
-        """POST_RUN of the pass; returns what emits the STOREs of its results, or None if they stay."""
-        shape, m = self.shape, self.map
-        groups = min(m.filters, shape.out_words - m0)
-        pixel = shape.out_pitch
-        if self.job.target.act is not None:
-            line, unit = shape.f * pixel, shape.out_words
-            base = self.job.target.act + ((tile.n * shape.e + y.start) * shape.f + x.start) * pixel
-            base += u0 * shape.out_words + m0
-            image = shape.e * line
-        else:
-            unit = groups
-            first = ((tile.n * shape.e + y.start) * shape.f + x.start) * pixel + u0 * shape.out_words + m0
-            pixel = same_place(unit * m.units, shape.out_pitch, self.beat)
-            line = same_place(x.size * pixel, shape.f * shape.out_pitch, self.beat)
-            start = self.slots[self.common.passes % len(self.slots)]
-            base = start + (self.job.target.dram + first - start) % self.beat
-            image = same_place(y.size * line, shape.e * shape.f * shape.out_pitch, self.beat)
-        if shape.pool:  # the results of the pass stand by themselves
-            base, unit, pixel = self.slots[self.common.passes % len(self.slots)], groups, groups * m.units
-            line = x.size * pixel
-            image = y.size * line
-        used = self.set_targets(u0, m0, y, x, pixel, line, unit, image)
-        resident = self.b.post_set(self.job.post)
-        self.b.setting(
-            "loop", "POST_LOOP", count_x=x.patch, step_x=pixel if x.patch > 1 else 0, count_y=y.patch,
-            step_y=line - (x.patch - 1) * pixel if y.patch > 1 else 0,
-        )  # fmt: skip
-        end = base + (y.size - 1) * line + (x.size - 1) * pixel + (m.units - 1) * unit + groups
-        slots = slots_of(m)
-        self.b.emit(
-            "POST_RUN", reads=[self.b.parameter_interval(slot, slots), *resident],
-            writes=[("act", base + i * image, end + i * image) for i in range(m.images)],
-            source=0, buffer=base, slot=slot, rows=used,
-        )  # fmt: skip
-        self.common.passes += 1
-        if shape.pool:
-            return lambda: self.pool(tile, u0, m0, y, x, base, (pixel, line, image), made)
-        if self.job.target.act is not None:
-            self.job.flow.made(made)
-            return None
-
-        def store():
-            for i in range(m.images):
-                image_first = first + i * shape.e * shape.f * shape.out_pitch
-                self.store(base + i * image, image_first, pixel, line, unit, groups, y, x)
-            self.job.flow.made(made)
-
-        return store
-
-    def pool(self, box, u0, m0, y, x, base, pitches, made):
-        """The maxima of a pass whose results stand at `base`, and their STOREs."""
-        shape, m, (down, across) = self.shape, self.map, self.shape.pool
-        pixel, line, image = pitches
-        first, words = u0 * shape.out_words + m0, pixel
-        if (first, words) not in self.pools:
-            self.pools[first, words] = self.pooling(first, words)
-        free = base + pass_words(shape, m) * m.images
-        for i in range(m.images):
-            where = box.n + i, y.start // down, x.start // across, y.size // down, x.size // across
-            free = self.pools[first, words].do(where, [(base + i * image, line)], free)
-        self.job.flow.made(made)
-
-    def pooling(self, first, words):
-        """The vector unit's part for these words of the results."""
-        shape, target = self.shape, self.job.target
-        place = Place(*(None if at is None else at + first for at in (target.act, target.dram)), shape.out_pitch)
-        return BoxWork(self.b, VectorJob(
-            PostSource.MAX, (Place(act=0),), place, shape.n, shape.e, shape.f, words, *shape.results, self.job.maxima,
-            (0, 1 << 24), window=shape.pool, stride=shape.pool,
-        ))  # fmt: skip
-
-    def set_targets(self, u0, m0, y, x, pixel, line, unit, image):
-        """POST_PE of every PE; returns the rows of the array to drain."""
-        m, used = self.map, 0
-        row_step, column_step = self.group_steps(y, x)
-        for i in range(self.config.rows):
-            for j in range(self.config.columns):
-                fr, fc, gr, gc = self.place_of(i, j)
-                mine = fr * m.column_filters + fc
-                which = self.unit_of(gr, gc)
-                dy = gr * row_step[0] + gc * column_step[0]
-                dx = gr * row_step[1] + gc * column_step[1]
-                which_image = gr * row_step[3] + gc * column_step[3]
-                number = i * m.lined + j  # in its row, or in the array
-                spare = i >= m.rows_used or number >= m.column_filters * m.column_groups
-                valid = not spare and m0 + mine < self.shape.out_words
-                if valid:
-                    used = max(used, i + 1)
-                    offset = dy * line + dx * pixel + which * unit + which_image * image + mine
-                    fields = {"valid": 1, "offset": offset, "slot": which * m.filters + mine}
-                else:
-                    fields = {"valid": 0}
-                self.b.setting(("pe", i, j), "POST_PE", row=i, column=j, **fields)
-        return used
-
-    def store(self, base, first, pixel, line, unit, groups, y, x):
-        """STOREs of one pass: whole rows where the pass made whole pixels, else one for each row and unit."""
-        shape, dram = self.shape, self.job.target.dram + first
-        units = self.map.units
-        if groups == shape.out_words:  # the units of the pass are neighbours in memory, too
-            units, groups = 1, groups * units
-        whole = units == 1 and groups == shape.out_pitch and pixel == shape.out_pitch
-        for which in range(units):
-            at = dram + which * shape.out_words
-            if whole:
-                self.b.store(at, base, x.size * pixel, y.size, shape.f * shape.out_pitch, line)
-                continue
-            for row in range(y.size):
-                self.b.store(
-                    at + row * shape.f * shape.out_pitch, base + row * line + which * unit, groups, x.size,
-                    shape.out_pitch, pixel,
-                )  # fmt: skip
-
-
-def slots_of(mapping):
-    """Parameter slots of one pass."""
-    return mapping.units * mapping.filters
