@@ -100,7 +100,8 @@ def _published_table(figures, where):
 
 def _layer_table(figures, where):
     note = (
-        "From MARK to MARK: a layer that is done during another one has few cycles or none. Model: cycles by the "
+        "From MARK to MARK: a layer that is done during another one has few cycles or none, and one that begins while the one before "
+        "it is still drained and stored can have fewer than its MACs take (more than 100%). Model: cycles by the "
         "cycle model. Used: useful MACs of the cycles' MACs. Lost: cycles in which the array did not compute, by cause."
     )
     table = Table(f"{where}: cycles of layers", LAYERS, note=note)
