@@ -56,9 +56,11 @@ class BandNodes:
         second, *pools = self.joined.get(first.output, (None,))
         if not isinstance(second, g.Conv):
             return None
+        top = self.top
         try:
             return self.pair(first, second, *pools)
         except MappingError:
+            self.top = top  # the memory that the tries were given
             self.part(first)
             return None
 
