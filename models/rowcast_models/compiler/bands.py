@@ -1,12 +1,13 @@
 """Two convolutions in one: rows of the first one's ofmap stay in the buffer until the second one has read them.
 
 That ofmap never sees the memory.  The second ofmap is made in laps of some rows; what a lap reads stands row by row in the
-ring, a part of the activation memory with room for one lap.  A pass of the first convolution overwrites rows of the lap before as
-soon as no pass reads them any more, so both convolutions are at work in turns.  Rows that windows of two laps read are made
-twice.
+ring, a part of the activation memory with room for one lap, so the convolutions take turns lap by lap.  Rows that windows of
+two laps read are made twice.
 """
 
 from dataclasses import dataclass, replace
+
+from rowcast import isa
 
 from .convolution import ConvLowering
 from .filters import Shared
@@ -19,7 +20,8 @@ from .tiling import band, chunk_words, num_rounds
 __all__ = ["Bands", "Lap", "Stage", "band_steps", "plan_bands", "plan_laps", "take_turns"]
 
 LENGTHS = 3  # of laps that are tried, the longest first
-SWITCH = 100  # cycles that the array loses from one convolution to the other
+SWITCH = 100  # cycles that the array loses from one convolution to the other, beside the instructions
+TURN = 3  # instructions a PE of such a change: its IDs on both networks, and what is done with its results
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,11 @@ def _filters(shape, maps, config):
     )  # fmt: skip
 
 
+def _room(maps, step):
+    """Words of activation memory for tiles and slots of all these mappings."""
+    return max(ceil_div(tiling.room, step) * step for _, tiling, _ in maps.values())
+
+
 def plan_bands(config, shapes, images, room, memory, *, input_resident, output_resident, vector=0):
     """The Bands of two convolutions.
 
@@ -145,11 +152,13 @@ def plan_bands(config, shapes, images, room, memory, *, input_resident, output_r
     best = None
     for rows in _lengths(two, (room[1] * 7 // 8) // line):
         laps = plan_laps(two, rows, images)
+        if any(lap.low >= lap.high for lap in laps):  # it reads padding only
+            continue
         ring = ceil_div(max(lap.high - lap.low for lap in laps) * line, step) * step
         rest = (room[1] - ring) // step * step
         try:
             made = _mapped(two, {lap.end - lap.first for lap in laps}, second, rest // 2)
-            used = max(ceil_div(tiling.room, step) * step for _, tiling, _ in made.values())
+            used = _room(made, step)
             read = _mapped(one, {lap.high - lap.low for lap in laps}, first, rest - used)
         except MappingError:
             continue
@@ -157,12 +166,15 @@ def plan_bands(config, shapes, images, room, memory, *, input_resident, output_r
         if filters > config.filter_buffer_words:
             continue
         costs = [cost for lap in laps for cost in (read[lap.high - lap.low][2], made[lap.end - lap.first][2])]
-        words = sum(cost.words for cost in costs) - (len(laps) - 1) * filters
-        cycles = sum(cost.array + SWITCH for cost in costs)
+        turn = TURN * config.num_pes
+        fewer = (len(laps) - 1) * filters - len(costs) * turn * isa.BYTES // config.lanes
+        words = sum(cost.words for cost in costs) - fewer
+        array, bus = sum(cost.array + SWITCH + turn for cost in costs), sum(cost.memory for cost in costs) - fewer // step
+        cycles = max(array, bus) + max(cost.edges for cost in costs)
         if best is None or cycles < best.cycles:
-            at = room[0] + ring
-            stages = Stage(one, read, (at, rest - used)), Stage(two, made, (at + rest - used, used))
-            best = Bands(laps, room[0], stages, cycles, words, room[0] + ring + rest)
+            at, tiles = room[0] + ring, min(_room(read, step), rest - used)
+            stages = Stage(one, read, (at, tiles)), Stage(two, made, (at + tiles, used))
+            best = Bands(laps, room[0], stages, cycles, words, at + tiles + used)
     if best is None:
         raise MappingError("the rows between two convolutions, or the filters of both, do not fit the buffer")
     return best
@@ -171,28 +183,20 @@ def plan_bands(config, shapes, images, room, memory, *, input_resident, output_r
 def take_turns(made, read):
     """The order of the passes of both convolutions: a list of (0 or 1, passes of the first one that this one needs).
 
+    All passes of a lap of the first one, then all of the second one: each change of convolution sends the IDs and settings of
+    all PEs, and what the first passes of the second one read has been drained while the last ones of the first are made.
+
     Parameters
     ----------
     made : by lap, the (first row, last + 1) of the ring that each pass of the first convolution writes.
     read : by lap, the (first row, last + 1) of the ring that each pass of the second one reads.
     """
-    needs, free, before, ended = [], [], 0, [0, 0]
-    for lap, (writes, reads) in enumerate(zip(made, read, strict=True)):
-        old = read[lap - 1] if lap else []
-        first = ended[-1] - len(old)
-        for low, high in writes:  # not before the passes of the last lap have read what is overwritten
-            free.append(max([ended[-2], *(first + i + 1 for i, rows in enumerate(old) if _meet(rows, (low, high)))]))
+    order, before = [], 0
+    for writes, reads in zip(made, read, strict=True):
+        order += [(0, 0)] * len(writes)
         for rows in reads:
-            needs.append(max((before + i + 1 for i, written in enumerate(writes) if _meet(rows, written)), default=0))
+            order.append((1, max((before + i + 1 for i, written in enumerate(writes) if _meet(rows, written)), default=0)))
         before += len(writes)
-        ended.append(ended[-1] + len(reads))
-    order, done = [], 0
-    for i, need in enumerate(needs):
-        ahead = done < before and free[done] <= i  # one pass of the next lap at a time: its drain is hidden then
-        for _ in range(max(need - done, ahead)):
-            order.append((0, 0))
-            done += 1
-        order.append((1, need))
     return order
 
 

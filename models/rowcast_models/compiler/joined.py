@@ -15,6 +15,7 @@ from .posts import BYPASS, bypass, settings
 from .rows import Pooling, pooled_plan, pooled_steps
 from .settings import Place
 from .shapes import channel_sum_shape
+from .vector import TURNS
 from .weave import Work
 
 __all__ = ["JoinedNodes"]
@@ -44,6 +45,7 @@ class JoinedNodes:
                 and len(self.graph.consumers(name)) == 1 and not {name, node.output} & set(self.homes)
                 and tuple(node.window) == tuple(node.stride) and not np.any(node.padding)
                 and not (e % node.window[0] or f % node.window[1]) and 2 * self.words(layout) > self.config.act_words
+                and max(f // node.window[1], *node.window) <= TURNS
             ):  # fmt: skip
                 found[name] = [node]
         return found

@@ -438,7 +438,7 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
             cycles += vector // parts
         if mapping.images > 1:
             cycles += late // 4
-        return (cycles, cost.words), mapping, tiling, cost
+        return (cycles, cost.words, cost.feeder), mapping, tiling, cost
 
     def ranked(choices, follow):
         return sorted((price(*choice, follow) for choice in choices), key=lambda entry: entry[0])

@@ -126,7 +126,9 @@ class _Compiler(BandNodes, JoinedNodes, ArrayNodes, VectorNodes, MovingNodes, Pl
         at_work = sorted(task.number for task in self.weaver.tasks)
         turn = True  # of the array: no earlier node of it waits
         for number in list(self.left)[:AHEAD]:
-            node = self.left[number]
+            node = self.left.get(number)
+            if node is None:  # it is done with an earlier one now
+                continue
             vector = isinstance(node, VECTOR + LIGHT)
             if all(name in self.begun for name in node.inputs) and (turn or vector):
                 if self.attempt(number, node, vector, at_work):

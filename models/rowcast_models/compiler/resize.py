@@ -6,12 +6,11 @@ from rowcast.isa import PostSource, Space
 
 from .settings import set_loops
 from .geometry import ceil_div, same_place
-from .vector import VectorError, column_cycles, one_loop, parts, result_loops
+from .vector import TURNS, VectorError, column_cycles, one_loop, parts, result_loops
 from .weave import at_once
 
 __all__ = ["ResizeJob", "Segment", "resize_steps", "segments"]
 
-_TURNS = 4095  # of one feeder loop
 _WORDS = 65535  # turns of one loop of results
 
 
@@ -38,15 +37,15 @@ def segments(positions):
     while i < len(runs):
         start, first, repeat = runs[i]
         count, step = 1, 0
-        while i + count < len(runs) and count < _TURNS and runs[i + count][2] == repeat:
+        while i + count < len(runs) and count < TURNS and runs[i + count][2] == repeat:
             distance = runs[i + count][1] - runs[i + count - 1][1]
             if count > 1 and distance != step:
                 break
             step, count = distance, count + 1
-        found.append(Segment(start, first, step, count, min(repeat, _TURNS)))
-        if repeat > _TURNS:  # the rest of a very long run
-            runs[i] = [start + _TURNS, first, repeat - _TURNS]
-            found[-1] = Segment(start, first, 0, 1, _TURNS)
+        found.append(Segment(start, first, step, count, min(repeat, TURNS)))
+        if repeat > TURNS:  # the rest of a very long run
+            runs[i] = [start + TURNS, first, repeat - TURNS]
+            found[-1] = Segment(start, first, 0, 1, TURNS)
             continue
         i += count
     return found
@@ -140,8 +139,8 @@ class _Lowering:
         self.pixel = self.pitch if job.target.act is not None else same_place(self.words, self.pitch, self.beat)
         self.half = job.room[1] // 2 // self.beat * self.beat
         self.base = ceil_div(job.room[0], self.beat) * self.beat
-        if self.words > _TURNS:
-            raise VectorError(f"a tensor of {self.words} words a pixel: at most {_TURNS} are possible")
+        if self.words > TURNS:
+            raise VectorError(f"a tensor of {self.words} words a pixel: at most {TURNS} are possible")
         self.boxes = self.cut(_Box(0, 0, [int(row) for row in job.rows], [int(column) for column in job.columns]))
 
     def in_pitch(self, box):
@@ -229,7 +228,7 @@ class _Lowering:
         end = start + (down.count - 1) * down.repeat * line + (columns - 1) * self.pixel + words
         # Pixels that lie behind each other are like one of many words.
         side = self.pixel == words and repeat == 1 and (across.step == 1 or count == 1)
-        if most > 1 and side and words * count <= _TURNS * most:
+        if most > 1 and side and words * count <= TURNS * most:
             words, count, columns = words * count, 1, 1
         for part in parts(words, columns * down.count, most, lambda size: column_cycles(self.config, size)):
             levels = [

@@ -16,7 +16,7 @@ from .geometry import ceil_div, same_place
 from .settings import Place, set_loops
 
 __all__ = [
-    "BoxWork", "PIECE", "Part", "VectorError", "VectorJob", "column_cycles", "lower_vector", "one_loop", "parts", "result_loops",
+    "BoxWork", "PIECE", "Part", "TURNS", "VectorError", "VectorJob", "column_cycles", "lower_vector", "one_loop", "parts", "result_loops",
     "vector_steps",
 ]  # fmt: skip
 
@@ -24,7 +24,7 @@ PIECE = 2048  # cycles of a piece of work when nothing else is at work
 ALL = 1 << 40  # cycles: a whole box
 BUS_SHARE = 1.25  # cycles of the memory bus for a beat, with others at work
 RUN_OVERHEAD = 60  # cycles from one run of the vector unit to the next
-_TURNS = 4095  # turns of one feeder loop
+TURNS = 4095  # turns of one feeder loop
 _PIXELS = 65535  # turns of one loop of results
 
 
@@ -56,7 +56,7 @@ def parts(words, rows, most, cycles):
     cycles : function: cycles of a turn of so many words.
     """
     full, rest = divmod(words, most)
-    equal = [size for size in range(most, 0, -1) if words % size == 0 and words // size <= _TURNS]
+    equal = [size for size in range(most, 0, -1) if words % size == 0 and words // size <= TURNS]
     best = min(equal, key=lambda size: words // size * cycles(size), default=0)
     if full and rest:
         split = rows * (full * cycles(most) + cycles(rest)) + RUN_OVERHEAD
@@ -182,8 +182,8 @@ class _Lowering:
         self.base = ceil_div(base, self.beat) * self.beat
         self.half = (base + size - self.base) // 2 // self.beat * self.beat
         self.reads = 2 if len(job.inputs) == 2 else job.window[0] * job.window[1]
-        if max(job.f, job.words, *job.window) > _TURNS:
-            raise VectorError(f"a tensor of {job.f} columns or {job.words} words a pixel: at most {_TURNS} are possible")
+        if max(job.f, job.words, *job.window) > TURNS:
+            raise VectorError(f"a tensor of {job.f} columns or {job.words} words a pixel: at most {TURNS} are possible")
         self.rows, self.columns = self.box_size()
         # Pixels that lie behind each other, in the input as in the result, are like one of many words: all turns of a run
         # are full but the last.
@@ -195,7 +195,7 @@ class _Lowering:
         self.joined = self.most > 1 and self.whole and inside[1]  # pixels of a row
         self.joined_rows = self.joined and inside[0]
         # Words of the longest run.
-        self.longest = _TURNS * self.most if self.joined else _PIXELS
+        self.longest = TURNS * self.most if self.joined else _PIXELS
         self.pixel_cycles = self.estimate()
 
     def turn_cycles(self, words):
@@ -240,9 +240,9 @@ class _Lowering:
         """(rows, columns) of a box: the one of those that fit which loads the fewest words."""
         job = self.job
         if not self.moving and job.target.act is not None:
-            return min(job.e, _TURNS), job.f
+            return min(job.e, TURNS), job.f
         # Several boxes, so that transfers and work overlap.
-        most = min(job.e, _TURNS) if job.e * job.n < 4 else min(_TURNS, max(1, ceil_div(job.e * job.n, 4)))
+        most = min(job.e, TURNS) if job.e * job.n < 4 else min(TURNS, max(1, ceil_div(job.e * job.n, 4)))
         best = None
         # Pairs are read with one distance between them, so both have whole rows.
         for pieces in range(1, job.f + 1 if self.whole and len(job.inputs) == 1 else 2):
