@@ -248,7 +248,7 @@ def band_steps(builder, bands, jobs):
             here = moved(mapping, "y", start)
             lowering = ConvLowering(builder, jobs(which, lap, stage.shape, here, tiling, stage.room, shared[which]))
             lowerings[which].append(lowering)
-            spans = [visit[3] for tile in lowering.tile_list() for visit in lowering.visits(tile)]
+            spans = [visit[3] for _, visits in lowering.visits() for visit in visits]
             touched = [(y.start, y.start + y.size) if which == 0 else band(stage.shape, (y,), 0) for y in spans]
             places[which].append([(low - lap.low, high - lap.low) for low, high in touched])
     walks, spent, done, last = [_Walk(builder, found) for found in lowerings], 0, 0, None

@@ -7,56 +7,14 @@ import numpy as np
 from rowcast import isa
 from rowcast.isa import Space
 
-from .geometry import ceil_div
+from .ring import Ring
 from .tokens import Op
 
-__all__ = ["Builder", "Ring"]
+__all__ = ["Builder"]
 
 _SPACE_NAME = {Space.ACT: "act", Space.FILTER: "filter", Space.PARAM: "param"}
 _MOST = (1 << 16) - 1  # words in a row, rows in a transfer
 PARAM_SLOT_WORDS = 16  # a slot is `lanes` channels of 16 bytes
-
-
-class Ring:
-    """Allocates blocks one after another in a memory on chip, and knows which contents are still there."""
-
-    def __init__(self, size, align):
-        self.size, self.align = size, align
-        self.next = 0
-        self.blocks = {}
-
-    def find(self, key):
-        """Address of the block with this content, or None."""
-        return self.blocks[key][0] if key in self.blocks else None
-
-    def reserve(self, size):
-        """Start over if so many words would not fit before the end."""
-        if self.next + size > self.size:
-            self.next = 0
-
-    def place(self, size, kept=()):
-        """First word and word after the last of the block that `take` would give now."""
-        size = ceil_div(size, self.align) * self.align
-        if size > self.size:
-            raise ValueError(f"a block of {size} words does not fit a memory of {self.size}")
-        low = self.next if self.next + size <= self.size else 0
-        stay = sorted(self.blocks[key] for key in kept if key in self.blocks)
-        for start in (low, 0):
-            at = start
-            for first, end in stay:
-                if first < at + size and at < end:
-                    at = end
-            if at + size <= self.size:
-                return at, at + size
-        return low, low + size
-
-    def take(self, key, size, kept=()):
-        """Address of a new block, outside those of the keys `kept` if that can be; older blocks in its place are gone."""
-        low, high = self.place(size, kept)
-        self.blocks = {k: (a, b) for k, (a, b) in self.blocks.items() if b <= low or high <= a}
-        self.blocks[key] = (low, high)
-        self.next = high
-        return low
 
 
 class Builder:

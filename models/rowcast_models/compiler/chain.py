@@ -111,7 +111,7 @@ class Chain:
         sums = [replace(part, target=part.target.moved(self.summed), flow=self.passes) for part in job.sums]
         self.sums = [ConvLowering(builder, part) for part in sums]
         self.boxes = [
-            [ConvLowering(builder, replace(part, source=Place(act=made))).visits() for part in sums] for made in self.made
+            [ConvLowering(builder, replace(part, source=Place(act=made))).visits()[0][1] for part in sums] for made in self.made
         ]
         self.squares = [self.lowering(PostSource.MAX, made, 1, job.squares) for made in self.made]
 

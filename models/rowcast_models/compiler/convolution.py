@@ -96,19 +96,27 @@ class ConvLowering(ConvFilters, ConvResults):
         boxes, many = self.boxes(), self.job.tiling.boxes
         return [Tile(self, self.tiles[i // many % 2], boxes[i : i + many]) for i in range(0, len(boxes), many)]
 
-    def visits(self, tile=None):
-        """(first unit, first filter group, box, y, x) of every pass of a tile, or of the only one."""
-        places = (tile or self.tile_list()[0]).visits()
-        return [(u0, m0, *where) for u0, m0 in self.rounds() for where in places]
+    def visits(self):
+        """By tile, (first unit, first filter group, box, y, x) of every pass.
+
+        Every other tile goes through the rounds backwards, so that the filters of the round in which it begins are there.
+        """
+        rounds, found = list(self.rounds()), []
+        for tile in self.tile_list():
+            places = tile.visits()
+            found.append((tile, [(u0, m0, *where) for u0, m0 in rounds for where in places]))
+            if not self.job.tiling.whole:
+                rounds.reverse()
+        return found
 
     def steps(self):
         """All passes, with the input of the next tile loaded while this one is at work."""
-        tiles, rounds = self.tile_list(), list(self.rounds())
+        tiles, rounds = self.visits(), list(self.rounds())
+        self.b.filter_ring.rest()
         if self.job.tiling.whole and self.job.shared is None:
             self.b.filter_ring.reserve(filter_words(self.shape, self.map, self.config) * len(rounds))
-        for i, tile in enumerate(tiles):
-            visits = self.visits(tile)
-            following = tiles[i + 1] if i + 1 < len(tiles) and self.job.tiling.buffers == 2 else None
+        for i, (tile, visits) in enumerate(tiles):
+            following = tiles[i + 1][0] if i + 1 < len(tiles) and self.job.tiling.buffers == 2 else None
             spread = max(1, len(visits) // 2)
             for at, (u0, m0, box, y, x) in enumerate(visits):
                 yield Need((self.need(box, y, x),), self.spent)

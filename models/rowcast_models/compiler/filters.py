@@ -65,6 +65,8 @@ class ConvFilters:
                 continue
             send(run)
             run = None
+            if not self.job.tiling.whole and self.job.tiling.kept == len(self.map.chunks):
+                self.b.filter_ring.oldest(words, self.kept)  # the next tile goes through the rounds backwards
             address = self.b.filter_ring.take(key, words, self.kept)
             self.b.load(Space.FILTER, self.filter_constant(u0, m0, number), address, words)
             send((address, flits, 1))

@@ -126,7 +126,21 @@ def filters_loaded(shape, mapping, tiling, config):
         return one * rounds
     stay = sum(chunk_words(mapping, chunk, shape, config) for chunk in mapping.chunks[: tiling.kept])
     passes = len(mapping.y.spans) * len(mapping.x.spans) * (shape.n // mapping.images)
-    return rounds * (passes * (one - stay) + num_tiles(shape, mapping, tiling) * stay)
+    tiles = num_tiles(shape, mapping, tiling)
+    there = _still_there(shape, mapping, config, one) if tiling.kept == len(mapping.chunks) else stay
+    return rounds * (passes * (one - stay) + tiles * stay) - (tiles - 1) * min(there, rounds * stay)
+
+
+def _still_there(shape, mapping, config, one):
+    """Words of the filters that are on chip when a tile begins with the rounds that ended the one before: as many chunks as fit."""
+    whole, rest = divmod(config.filter_buffer_words, one)
+    found = whole * one
+    for chunk in mapping.chunks[::-1]:
+        size = chunk_words(mapping, chunk, shape, config)
+        if size > rest:
+            break
+        found, rest = found + size, rest - size
+    return found
 
 
 def num_rounds(shape, mapping):
