@@ -188,7 +188,7 @@ def filters_of_each_pass(rng):
         loaded = words(instructions(program, "LOAD", space=Space.FILTER))
         return loaded >= 2 * once > 2 * program.config.filter_buffer_words
 
-    return convolution_corner(rng, (1, 11, 10, 160), proof, filters=7, kernel=(3, 3), table=True)
+    return convolution_corner(rng, (1, 15, 14, 160), proof, filters=7, kernel=(3, 3), table=True)
 
 
 @corner

@@ -6,8 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rowcast import preset
+from rowcast.isa import Space
 from rowcast_models import graph as g
 from rowcast_models.compiler import array_nodes, pieces
+from rowcast_models.compiler.convolution import ConvLowering
+from rowcast_models.compiler.ring import Ring
+from rowcast_models.compiler.tiling import filter_words, filters_loaded, num_rounds, num_tiles
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -93,6 +97,52 @@ def test_lines(monkeypatch, seed):
     check(batch(rng, 2, 14 * (1 + seed // 4), filters=filters, stride=1 + seed // 4), config, seed, orders=2)
     lined = [mapping for mapping, _ in taken if mapping.lined]
     assert lined and any(mapping.column_filters * mapping.column_groups < config.num_pes for mapping in lined)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_filters_stay_from_tile_to_tile(monkeypatch, seed):
+    """Rounds forwards and backwards in turn: as many filters as fit are not loaded again, as the mapper thinks."""
+    rng, used = np.random.default_rng(seed), []
+    steps = ConvLowering.steps
+    config = CONFIGS["wide memory"].replace(act_words=512, filter_buffer_words=1024, dram_bytes=4 + 4 * (seed % 2))
+
+    def recorded(lowering):
+        used.append((lowering.shape, lowering.map, lowering.job.tiling))
+        return steps(lowering)
+
+    def equal_chunks(mapping, tiling):
+        rows = {(chunk.r, chunk.words) for chunk in mapping.chunks}
+        return len(rows) == 1 and tiling.kept == len(mapping.chunks) and not tiling.whole and 12 % mapping.filters == 0
+
+    monkeypatch.setattr(ConvLowering, "steps", recorded)
+    monkeypatch.setattr(array_nodes, "cut_layer", lambda piece, *_: [piece])
+    choose(monkeypatch, rng, equal_chunks)
+    node = convolution(rng, name="conv", source="x", output="y", channels=32, filters=48, kernel=(3, 3), padding=((1, 1), (1, 1)))
+    graph = g.Graph(
+        name="tiles", tensors=[g.Tensor("x", (1 + seed % 2, 12, 12, 32), -3), g.Tensor("y")], inputs=["x"], outputs=["y"], nodes=[node]
+    )
+    program = check_functional(graph, config, inputs_of(graph, rng), keep_all=False, orders=2)
+    (shape, mapping, tiling) = used[-1]
+    assert equal_chunks(mapping, tiling) and num_tiles(shape, mapping, tiling) > 1
+    loads = [op.instruction for op in program.ops if op.instruction.name == "LOAD" and op.instruction["space"] == Space.FILTER]
+    loaded = sum(load["words"] * load["rows"] for load in loads)
+    every_tile = num_tiles(shape, mapping, tiling) * num_rounds(shape, mapping) * filter_words(shape, mapping, config)
+    assert loaded == filters_loaded(shape, mapping, tiling, config) < every_tile
+
+
+def test_oldest_place():
+    """A block goes where what is overwritten was used longest ago, never over what is kept."""
+    ring = Ring(40, 1)
+    for key in "abcd":
+        ring.take(key, 10)
+    assert [ring.find(key) for key in "bad"] == [10, 0, 30]  # c is the oldest now
+    ring.oldest(10)
+    assert ring.take("e", 10) == 20 and ring.find("c") is None
+    ring.oldest(12, kept="b")  # over a and b it may not go: d and e, or what is older of what lies apart from b
+    assert ring.take("f", 12, "b") == 20 and ring.find("b") == 10
+    ring.rest()
+    ring.oldest(10)
+    assert ring.take("g", 10) == 0  # all is equally old: one behind the other, from the start again
 
 
 @pytest.mark.parametrize("seed", range(16))

@@ -331,13 +331,15 @@ def _follow(shape, mapping, tiling, config, memory, *, input_resident, row):
     stored = 0 if memory.duplex else ceil_div(row, rounds * passes * turns * beats)
     bus = memory.latency + LATENCY  # when memory will have moved all that was asked for
     filled, computed, before, drained, drained_before = 0, 0, 0, 0, 0
-    chunk_time = 0
+    chunk_time, times = 0, {}
     for _ in range(turns):
         loaded = 0
         for number in range(rounds):
             for i, y in enumerate(mapping.y.spans):
                 for j, x in enumerate(mapping.x.spans):
-                    macs, filters, ifmap, drain = pass_cycles(shape, mapping, config, y.patch, x.patch)
+                    if (y.patch, x.patch) not in times:
+                        times[y.patch, x.patch] = pass_cycles(shape, mapping, config, y.patch, x.patch)
+                    macs, filters, ifmap, drain = times[y.patch, x.patch]
                     if not input_resident and number == 0:
                         low, high = band(shape, (x,), 1) if shape.h == 1 else band(shape, (y,), 0)
                         line = 1 if shape.h == 1 else shape.w
