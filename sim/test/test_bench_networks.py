@@ -179,9 +179,9 @@ def test_command(kept, tmp_path):
     cycles = sum(each["counters"]["cycles"] for each in figures["layers"])
     assert f"| whole network | 7 | 416,520 | {cycles:,} |" in text
 
-    # What the cycle model predicts is that of today's model.
+    # What the cycle model predicts is that of today's model, and bounds are today's.
     old = json.loads(kept.read_text())
-    kept.write_text(json.dumps(old | {"layers": [layer | {"predicted": 1} for layer in old["layers"]]}))
+    kept.write_text(json.dumps(old | {"layers": [layer | {"predicted": 1, "tile_bound": 2} for layer in old["layers"]]}))
     result = rowcast(*COMMAND, "--json", data)
     (again,) = json.loads(data.read_text())["networks"]
     assert "measured before" in result.stderr and again["layers"] == figures["layers"]
@@ -276,9 +276,9 @@ def test_shortfalls():
 
 def test_tile_bound():
     assert tile_bound(5000, 100, 1000, 100) == 5100
-    assert tile_bound(5000, 200, 1000, 100) == min(5000 + 200 * 5, 200 + 5000 * 2)
+    assert tile_bound(5000, 200, 1000, 100) == 5000 + 200 + min(100 * 4, 4000 * 1)
     assert tile_bound(500, 3000, 1000, 100) == 3500
-    assert tile_bound(500, 300, 100, 290) == 300 + 500 * 300 / 290
+    assert tile_bound(500, 300, 100, 290) == 500 + 300 + min(10 * 4, 400 * (300 / 290 - 1))
 
 
 def test_buffer_bound():

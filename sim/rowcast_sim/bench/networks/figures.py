@@ -202,12 +202,14 @@ def buffer_bound(macs, reuse, size, *, least):
 def tile_bound(ifmap, filters, act_bytes, filter_bytes):
     """Bytes of an ifmap and filters that pass from a memory to the PEs, if sums stay there until they are complete.
 
-    Filters that fit `filter_bytes` pass once.  Others pass once for every part of the ifmap that fits `act_bytes`, or the ifmap
-    passes once for every part of the filters that fits.
+    What fits its memory passes once.  Others pass once for every part of the other one that fits its memory, but for what the memory
+    still has of them at the end of a part, if the next one begins there.
     """
-    if filters <= filter_bytes:
-        return ifmap + filters
-    return min(ifmap + filters * max(1, ifmap / act_bytes), filters + ifmap * filters / filter_bytes)
+
+    def again(passing, memory, other, others):
+        return max(0, passing - memory) * max(0, other / others - 1)
+
+    return ifmap + filters + min(again(filters, filter_bytes, ifmap, act_bytes), again(ifmap, act_bytes, filters, filter_bytes))
 
 
 def lost(spent):

@@ -223,25 +223,29 @@ def predicted_cycles(program, timing):
 
 
 def _layer(graph, node, layer, spent, predicted, program):
-    config = program.config
     group, form = _kind(graph, node)
+    return LayerFigures(
+        name=layer.name, kind=layer.kind, group=group, form=form, macs=layer.macs,
+        on_array=type(node).__name__ in ("ChannelSum", "Conv", "FullyConnected"), counters=spent.counters,
+        first=spent.first, predicted=predicted, own=sum(program.transfers.get(layer.name, ())),
+        **_bounds(graph, node, program.config),
+    )  # fmt: skip
+
+
+def _bounds(graph, node, config):
+    """Bytes that a layer has to move at least, as the fields of LayerFigures."""
     sizes = [_size(graph, name) for name in node.inputs] if node is not None else []
     weights = getattr(node, "weights", None)
     parameters = 0 if weights is None else weights.nbytes + 4 * len(node.bias)
     read, written = sum(sizes) + parameters, _size(graph, node.output) if node is not None else 0
     bound = tiles = read + written
-    if group != OTHER:
+    if _kind(graph, node)[0] != OTHER:
         memories = config.act_words * config.lanes, config.filter_buffer_words * config.lanes
         bound = buffer_bound(graph.macs(node), _reuse(node), sum(memories), least=bound)
         groups = getattr(node, "groups", 1)
         once = tile_bound(sum(sizes) / groups, weights.nbytes / groups, *memories)
         tiles = max(bound, int(groups * once) + parameters - weights.nbytes + written)
-    return LayerFigures(
-        name=layer.name, kind=layer.kind, group=group, form=form, macs=layer.macs,
-        on_array=type(node).__name__ in ("ChannelSum", "Conv", "FullyConnected"), counters=spent.counters,
-        first=spent.first, predicted=predicted, least_read=read, least_write=written,
-        buffer_bound=bound, tile_bound=tiles, own=sum(program.transfers.get(layer.name, ())),
-    )  # fmt: skip
+    return {"least_read": read, "least_write": written, "buffer_bound": bound, "tile_bound": tiles}
 
 
 def _kind(graph, node):
@@ -283,7 +287,7 @@ def keep(job, figures):
 def kept_figures(prepared):
     """Figures of an earlier invocation, if program, inputs, hardware, tool and memory are the same; else None.
 
-    What the cycle model predicts is that of today's model.
+    What the cycle model predicts is that of today's model, and so are the bounds.
     """
     try:
         figures = Figures.from_dict(json.loads(prepared.job.path.read_text()))
@@ -291,8 +295,12 @@ def kept_figures(prepared):
         return None  # never measured, or by a version that measured something else
     if figures.digest != prepared.digest:
         return None
+    nodes = {node.name: node for node in prepared.graph.nodes}
     predicted = predicted_cycles(prepared.program, prepared.timing)
-    layers = (dataclasses.replace(layer, predicted=cycles) for layer, cycles in zip(figures.layers, predicted, strict=True))
+    layers = (
+        dataclasses.replace(layer, predicted=cycles, **_bounds(prepared.graph, nodes.get(layer.name), prepared.config))
+        for layer, cycles in zip(figures.layers, predicted, strict=True)
+    )
     return dataclasses.replace(figures, layers=tuple(layers))
 
 
