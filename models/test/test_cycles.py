@@ -13,7 +13,7 @@ from rowcast_models.compiler.network import compile_graph
 from rowcast_models.cycles import MemoryModel, predict
 from rowcast_models.zoo.lenet5 import lenet5
 
-BASE = preset("base")
+BASE, LARGE = preset("base"), preset("large")
 END = make("END")
 
 
@@ -82,6 +82,100 @@ MEASURED = {
 def test_measured(name):
     program, cycles = MEASURED[name]
     assert predict([*program, END], BASE, MemoryModel()).cycles == cycles
+
+
+def tokens(instruction, wait=0, signal=0):
+    """The instruction with its masks of units."""
+    instruction.wait, instruction.signal = wait, signal
+    return instruction
+
+
+FROM_LOAD, FROM_STORE, FROM_IFMAP, FROM_POST = (1 << unit for unit in (Unit.LOAD, Unit.STORE, Unit.IFMAP, Unit.POST))
+
+
+def sums(words):
+    """Loops of an element-wise sum of tensors of so many words, one behind the other."""
+    return [
+        make("IFMAP_LOOP", pair=0, count_a=2, step_a=words, count_b=1),
+        make("IFMAP_LOOP", pair=1, count_a=words // 4, step_a=4 - words, count_b=1),
+        make("IFMAP_LOOP", pair=2, count_a=1, count_b=1),
+        make("IFMAP_SET", height=1, width=1),
+        make("POST_LOOP", count_x=words // 4, step_x=4, count_y=1),
+    ]
+
+
+def sum_behind_store(words):
+    """IFMAP is ready long before POST, which waits for a STORE."""
+    return [
+        *sums(words),
+        tokens(make("STORE", words=4096, rows=1, buffer=32768), signal=FROM_POST),
+        make("IFMAP_RUN", vector=1),
+        tokens(make("POST_RUN", source=3, buffer=8192, more_words=3), wait=FROM_STORE),
+    ]
+
+
+def sums_in_tiles(words, tiles):
+    """LOAD, the vector unit and STORE at work together, on tiles in two places."""
+
+    def loads(tile):
+        place = 16384 * (tile % 2)
+        first = make("LOAD", words=words, rows=1, dram=2 * tile * words, buffer=place)
+        second = make("LOAD", words=words, rows=1, dram=(2 * tile + 1) * words, buffer=place + words)
+        return [tokens(first, wait=FROM_IFMAP * (tile > 1)), tokens(second, signal=FROM_IFMAP)]
+
+    program = [*sums(words), *loads(0), *loads(1)]
+    for tile in range(tiles):
+        place = 16384 * (tile % 2)
+        run = make("POST_RUN", source=3, buffer=place + 2 * words, more_words=3)
+        store = make("STORE", words=words, rows=1, dram=(2 * tiles + tile) * words, buffer=place + 2 * words)
+        program += [
+            tokens(make("IFMAP_RUN", buffer=place, vector=1), wait=FROM_LOAD, signal=FROM_LOAD),
+            tokens(run, wait=FROM_STORE * (tile > 1), signal=FROM_STORE),
+            tokens(store, wait=FROM_POST, signal=FROM_POST),
+            *(loads(tile + 2) if tile + 2 < tiles else []),
+        ]
+    return program
+
+
+def drains_beside_loads(passes):
+    """Two writers, which LOAD must wait for, and each pass waits for its LOAD."""
+    program = [
+        make("POST_PE", row=i, column=j, valid=1, offset=64 * i + 32 * (j // 8) + j % 8)
+        for i in range(LARGE.rows)
+        for j in range(LARGE.columns)
+    ]
+    program += [
+        make("COMPUTE_LOOP_K", count_c=16, step_c=1, count_s=1, count_r=1),
+        make("COMPUTE_LOOP_P", count_x=4, step_x=1, count_y=1),
+        make("POST_LOOP", count_x=4, step_x=8, count_y=1),
+        *loops(4),
+        make("IFMAP_SET", height=1, width=1),
+    ]
+    for number in range(passes):
+        program += [
+            tokens(make("IFMAP_RUN"), wait=FROM_LOAD * (number > 0)),
+            make("COMPUTE_RUN", chunks=1, first=1, last=1),
+            make("FILTER_RUN", flits=16, groups_column=1, groups_row=1, chunks=1),
+            tokens(make("LOAD", words=512, rows=1, dram=512 * number, buffer=16384 + 512 * number), signal=FROM_IFMAP),
+            *[make("POST_RUN", rows=LARGE.rows)] * (number > 0),
+        ]
+    return [*program, make("POST_RUN", rows=LARGE.rows)]
+
+
+# The same on preset large, 32 bytes a cycle: units that meet in the banks.
+BESIDE = {
+    "a sum behind a store": (sum_behind_store(1184), 1769),
+    "a longer one": (sum_behind_store(2400), 2377),
+    "sums in tiles": (sums_in_tiles(1024, 8), 6945),
+    "sums in larger tiles": (sums_in_tiles(2944, 6), 15058),
+    "drains beside loads": (drains_beside_loads(12), 4495),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_beside(name):
+    program, cycles = BESIDE[name]
+    assert predict([*program, END], LARGE, MemoryModel()).cycles == pytest.approx(cycles, rel=0.005)
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,16 @@ class Activity:
         self.ends.append(end)
         self.rates.append(accesses / max(end - begin, 1))
 
+    def more(self, begin, end, accesses):
+        """The same, where it goes on as before in the same stretch; for `within`."""
+        rate = accesses / (end - begin)
+        if self.ends and self.ends[-1] == begin and self.rates[-1] == rate:
+            self.ends[-1] = end
+        else:
+            self.begins.append(begin)
+            self.ends.append(end)
+            self.rates.append(rate)
+
     def open(self, begin, end, rate):
         """Accesses at this rate in [begin, end), until `close` says how many there were."""
         self.add(begin, end, 0)
@@ -30,25 +40,36 @@ class Activity:
         self.ends[-1] = end
         self.rates[-1] = accesses / max(end - self.begins[-1], 1)
 
-    def passed(self, cycle, beats):
-        """The cycle after so many beats from this cycle on, one a cycle, if each access (or part of one) costs one."""
-        begins, ends, i = self.begins, self.ends, self.at
+    def over(self, cycle):
+        """Whether there is none from this cycle on."""
+        return not self.ends or self.ends[-1] <= cycle
+
+    def paces(self, cycle, beats, step):
+        """(begin, end, cycles a beat) of so many beats from this cycle on, at most one in `step` cycles.
+
+        Each access, or part of one, costs a cycle.
+        """
+        begins, ends, i, found = self.begins, self.ends, self.at, []
         while i < len(ends) and ends[i] <= cycle:
             i += 1
         self.at = i
         while i < len(ends):
             if begins[i] > cycle:
-                if begins[i] - cycle >= beats:
+                if begins[i] - cycle >= beats * step:
                     break
-                beats -= begins[i] - cycle
+                found.append((cycle, begins[i], step))
+                beats -= (begins[i] - cycle) / step
                 cycle = begins[i]
-            share = max(1 - self.rates[i], LEAST)
-            if (ends[i] - cycle) * share >= beats:
-                return cycle + beats / share
-            beats -= (ends[i] - cycle) * share
+            pace = max(step, 1 / max(1 - self.rates[i], LEAST))
+            if ends[i] - cycle >= beats * pace:
+                found.append((cycle, cycle + beats * pace, pace))
+                return found
+            found.append((cycle, ends[i], pace))
+            beats -= (ends[i] - cycle) / pace
             cycle = ends[i]
             i += 1
-        return cycle + beats
+        found.append((cycle, cycle + beats * step, step))
+        return found
 
     def within(self, begin, end):
         """(begin, end, accesses a cycle) of the stretches in [begin, end)."""

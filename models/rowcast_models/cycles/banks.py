@@ -13,6 +13,7 @@ CYCLES = 384  # that are followed; the second half counts
 PHASES = 4  # places to start from
 TURNS = 256  # of a feeder's loop nest that are looked at
 RATES = 16  # parts into which a rate is rounded
+REGULAR = 0.01  # parts by which a rate of whole parts may seem to be off
 
 
 class Banks:
@@ -51,11 +52,17 @@ class Banks:
         return self._found[key]
 
     def store_and_ifmap(self, rate, walk):
-        """Cycles that IFMAP loses for each beat that STORE reads at about this rate; `walk`: its number."""
-        rate = int(rate * RATES + 0.5) or 1
-        key = (rate, walk)
+        """Cycles that IFMAP loses for each beat that STORE reads at this rate; `walk`: its number.
+
+        A rate of whole parts is what reads leave that are as regular: both walks may keep out of each other's way for
+        ever.  Any other is the mean of something less regular, and so are the rates around it that are looked at.
+        """
+        parts = rate * RATES
+        rate = int(parts + 0.5) or 1
+        regular = abs(parts - rate) < REGULAR
+        key = (rate, walk, regular)
         if key not in self._lost_to_store:
-            rates = (rate,) if rate == RATES else (max(1, rate - 1), rate, rate + 1)
+            rates = (rate,) if regular else (max(1, rate - 1), rate, rate + 1)
             words = self.config.dram_words
             lost = [self._lost(self._beats(each), self.walks[walk], words)[0] for each in rates]
             self._lost_to_store[key] = sum(lost) / len(lost)
@@ -93,26 +100,41 @@ class Banks:
             self._found[key] = self._lost(first, beats)
         return self._found[key]
 
+    def writers_and_load(self, wanted):
+        """Cycles that LOAD loses for each word of several writers that want these sets of banks, cycle by cycle."""
+        masks = [sum(1 << bank for bank in banks) for banks in wanted]
+        beat = self.config.dram_words
+        beats = [self.mask(i * beat, beat) for i in range(self.banks // beat)]
+        words = sum(map(len, wanted))
+        return sum(map(sum, self._meetings(masks, beats))) / PHASES / max(words, 1)
+
     def _lost(self, first, second, words=1):
         """What the walk `second` loses to the accesses of `first`, of so many words, which has a mask a cycle.
 
         Returns
         -------
-        (cycles for each access in the long run, accesses at the start that cost nothing, in the mean)
+        (cycles for each access in the long run, accesses at the start that cost nothing, in the mean; if the start
+        costs more, less than 0)
         """
-        turns, half, lost, early, all_banks = len(second), len(first) // 2, 0, 0, (1 << self.banks) - 1
+        half = len(first) // 2
+        early, lost = map(sum, zip(*((sum(met[:half]), sum(met[half:])) for met in self._meetings(first, second))))
+        counts = [sum(mask.bit_count() for mask in part) * PHASES // words for part in (first[:half], first[half:])]
+        each = lost / max(counts[1], 1)
+        return each, (each * counts[0] - early) / each / PHASES if each else 0
+
+    def _meetings(self, first, second):
+        """For each place to start from: whether `second` is held up, cycle by cycle."""
+        turns, all_banks = len(second), (1 << self.banks) - 1
         for phase in range(PHASES):
             at, shift = 0, phase * self.banks // PHASES
             back = self.banks - shift
-            for cycle, mask in enumerate(first):
-                if mask and (mask << shift | mask >> back) & all_banks & second[at]:
-                    lost += cycle >= half
-                    early += cycle < half
-                else:
+            met = []
+            for mask in first:
+                held = bool(mask and (mask << shift | mask >> back) & all_banks & second[at])
+                met.append(held)
+                if not held:
                     at = at + 1 if at + 1 < turns else 0
-        counts = [sum(mask.bit_count() for mask in part) * PHASES // words for part in (first[:half], first[half:])]
-        each = lost / max(counts[1], 1)
-        return each, max(0, (each * counts[0] - early) / each / PHASES) if each else 0
+            yield met
 
 
 @lru_cache(maxsize=16)

@@ -12,6 +12,8 @@ from math import ceil
 
 __all__ = ["Bus", "MemoryModel", "memory_model"]
 
+RESULT = 28  # cycles from a psum or a window to its result's write
+
 
 @dataclass(frozen=True)
 class MemoryModel:
@@ -50,11 +52,14 @@ class Bus:
     Members
     -------
     step : cycles of a beat, at least 1.
+    lead : so many cycles before a beat it is known what can still delay it: no read whose address is later can come before it, and
+        no result that is not yet under way can be in its way.
     read_free : the cycle from which a read beat can pass.
     """
 
     def __init__(self, config, memory):
         self.latency, self.shared = memory.latency, not memory.duplex
+        self.lead = min(memory.latency, RESULT)
         rate = memory.bytes_per_cycle or config.dram_bytes
         self.step = max(1, config.dram_bytes / rate)
         self.read_free = 0
@@ -64,15 +69,11 @@ class Bus:
         self.ends = [-1] * self.outstanding  # last beats of the read bursts before
         self.begun, self.done, self.shares = [], [], []  # stretches in which reads take a share of the bus
         self.written = 0  # the cycle from which a written beat can pass
+        self.pieces = []  # (first cycle, cycle after, beats) of the burst that `write` looked at last
         self.at = 0  # the first stretch that is not over then
 
-    def read(self, address, beats, step=1, free=0):
-        """Serve a burst whose address came in this cycle; its taker takes a beat every `step` cycles, from `free` on.
-
-        Returns
-        -------
-        (first, last) : cycles in which its first and its last beat pass.
-        """
+    def first(self, address, free):
+        """The cycle of the first beat of a burst with this address if it is served next; `free`: its taker is, from then on."""
         ends = self.ends
         oldest = ends[len(ends) - self.outstanding]
         if oldest >= address:
@@ -82,18 +83,31 @@ class Bus:
             first = self.read_free
         if first < free:
             first = free
-        if step == 1 == self.step:
-            last = first + beats - 1
-            self.read_free = over = last + 1
-            share = 1
+        return first
+
+    def read(self, address, beats, taker=None, free=0):
+        """Serve a burst whose address came in this cycle; `taker`: the Activity that its taker, free from `free` on, gives way to.
+
+        Returns
+        -------
+        (first, last) : cycles in which its first and its last beat pass.
+        """
+        first = self.first(address, free)
+        step = self.step
+        if taker is None or taker.over(first):
+            self.read_free = over = first + beats * step
+            last = ceil(over - step)
+            if self.shared:
+                self._take(first, over, 1)
         else:
-            pace = max(step, self.step)
-            last = ceil(first + (beats - 1) * pace)
-            self.read_free = over = first + beats * pace
-            share = self.step / pace
-        ends.append(last)
-        if self.shared:
-            self._take(first, over, share)
+            paces = taker.paces(first, beats, step)
+            _, over, pace = paces[-1]
+            self.read_free = over
+            last = ceil(over - pace)
+            if self.shared:
+                for begin, end, pace in paces:
+                    self._take(begin, end, step / pace)
+        self.ends.append(last)
         return ceil(first), last
 
     def streams(self, address, free):
@@ -129,7 +143,7 @@ class Bus:
     def _take(self, first, over, share):
         """Reads take a share of the bus from `first` until `over`."""
         # A stretch that writes have left behind cannot grow any more.
-        if self.at < len(self.done) and share == 1 == self.shares[-1] and self.done[-1] >= first:
+        if self.at < len(self.done) and share == self.shares[-1] and self.done[-1] >= first:
             self.done[-1] = over
         else:
             self.begun.append(first)
@@ -142,22 +156,42 @@ class Bus:
         Does not change anything: `wrote` does.
         """
         at = start if start > self.written else self.written
-        left = beats * self.step
+        step, pieces = self.step, []
+        self.pieces = pieces
+        left = beats * step
         begun, done, shares = self.begun, self.done, self.shares
         i, stretches = self.at, len(begun)
+        # A memory has a beat in hand after a cycle in which nobody took one: it passes beside reads.
+        saved, edge = False, self.written
         while i < stretches and done[i] <= at:
+            saved = saved or begun[i] > edge or shares[i] < 1
+            edge = done[i]
             i += 1
+        if at > edge and (i == stretches or begun[i] > edge or shares[i] < 1):
+            saved = True
+        if saved and i < stretches and begun[i] <= at:
+            pieces.append((at, at + 1, 1))
+            left -= step
+            if not left:
+                return at
+            at += 1
         while i < stretches and begun[i] < at + left:
             if begun[i] > at:
+                pieces.append((at, begun[i], (begun[i] - at) / step))
                 left -= begun[i] - at
                 at = begun[i]
-            free = (done[i] - at) * (1 - shares[i])
-            if free >= left:
-                return ceil(at + left / (1 - shares[i]) - self.step)
-            left -= free
+            rate = 1 - shares[i]
+            if rate:
+                free = (done[i] - at) * rate
+                if free >= left:
+                    pieces.append((at, at + left / rate, left / step))
+                    return ceil(at + left / rate - step)
+                pieces.append((at, done[i], free / step))
+                left -= free
             at = done[i]
             i += 1
-        return ceil(at + left - self.step)
+        pieces.append((at, at + left, left / step))
+        return ceil(at + left - step)
 
     def wrote(self, last):
         """A written burst ended in this cycle."""

@@ -182,7 +182,9 @@ class Jobs:
         psums = words * len(rows) * self.config.lanes
         made = words * sum(len(row) - row.count(None) for row in rows)
         self.counts.post_run(index, psums, made)
-        return 0, psums, made, self._writing(rows, words), self._meeting(rows)
+        if self.config.drain_writers == 1:
+            return 0, psums, made, None, self._meeting(rows)
+        return 0, psums, made, *self._writing(rows, words)
 
     def _meeting(self, rows):
         """Cycles that LOAD loses for each word of a drain."""
@@ -191,9 +193,7 @@ class Jobs:
         return self.banks.post_and_load(lanes, words, self._post_step)[0] if words else 0
 
     def _writing(self, rows, words):
-        """`drain_time` of a run if there are several writers."""
-        if self.config.drain_writers == 1:
-            return None
+        """`drain_time` of a run if there are several writers, and cycles that LOAD loses for each word."""
         banks = self.config.act_banks
         rows = tuple(tuple(None if place is None else place % banks for place in row) for row in reversed(rows))
         key = (rows, words, self._post_step % banks)
@@ -203,7 +203,8 @@ class Jobs:
                 [None if place is None else (place + pixel * self._post_step) % banks for place in row]
                 for row in rows for pixel in range(words)
             ]  # fmt: skip
-            found = self._drains[key] = drain_time(table, len(table), lanes=self.config.lanes)
+            last_psum, last_word, wanted = drain_time(table, len(table), lanes=self.config.lanes)
+            found = self._drains[key] = (last_psum, last_word), self.banks.writers_and_load(wanted)
         return found
 
     def _mark(self, fields, index):

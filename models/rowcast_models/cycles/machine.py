@@ -3,11 +3,13 @@
 Each unit works off its queue in order and appends what it did, and when, to lists that others read: cycles of tokens,
 of filled and freed halves, of instructions that left a queue.  A generator that needs an entry which is not there yet
 yields.  When all have stopped, the earliest of the events whose time depends on what others do (the next address on the
-memory bus, a written burst, the end of a drain) is settled: nothing that is still unknown can come before it.
+memory bus, the beats of a read, a written burst, the end of a drain) is settled: nothing that is still unknown can come
+before it.
 
 Cycle 0 is the one in which the run begins.
 """
 
+from collections import deque
 from math import inf
 
 from rowcast import isa
@@ -16,12 +18,13 @@ from rowcast.isa import Unit
 from .activity import Activity
 from .bus import Bus
 
-__all__ = ["FETCH", "NEVER", "Ahead", "Coming", "Machine", "finish", "gate", "settled"]
+__all__ = ["FETCH", "NEVER", "READS", "Ahead", "Coming", "Machine", "finish", "gate", "settled"]
 
 NEVER = inf
 FETCH = 6  # the number of the generator behind the six units
 AHEAD = 8  # words before the vector unit when it is slower than IFMAP
-ALL = (1 << FETCH + 1) - 1
+READS = 7  # of the one that serves reads
+ALL = (1 << READS + 1) - 1
 
 
 class Machine:
@@ -33,7 +36,9 @@ class Machine:
     tokens : cycles of the signals, by producer and consumer.
     filled, freed : halves of the scratchpads, by Unit.FILTER and Unit.IFMAP.
     psum_filled, psum_freed : halves of the psum scratchpad.
-    keys : for each generator (by Unit, and FETCH) the cycle of the event that it would settle next.
+    reads : bursts that have an address and wait for what decides their beats, in order: (what serves it, address,
+        beats, about), where `about` is what else that is told, (job, ...) of LOAD, () of the program.
+    keys : for each generator (by Unit, FETCH and READS) the cycle of the event that it would settle next.
     limits : up to which cycle it may.
     """
 
@@ -48,7 +53,7 @@ class Machine:
         self.filled = {Unit.FILTER: [], Unit.IFMAP: []}
         self.freed = {Unit.FILTER: [], Unit.IFMAP: []}
         self.psum_filled, self.psum_freed = [], []
-        self.keys, self.limits = [NEVER] * (FETCH + 1), [-1] * (FETCH + 1)
+        self.keys, self.limits = [NEVER] * (READS + 1), [-1] * (READS + 1)
         self.bursts = []  # (first cycle, cycle after the last, beats) of the program's bursts
         self.dispatched = []  # cycle of each instruction
         self.chunks = []  # (first cycle, first capture, cycles a pixel, pixels, whether they add, last cycle)
@@ -65,6 +70,7 @@ class Machine:
         self.ended = 0
         self.store_reads = Activity()
         self.post_writes = Activity()
+        self.reads = deque()
         self.wake = ALL
 
     def signal(self, unit, job, cycle):
@@ -73,6 +79,21 @@ class Machine:
         for consumer in job.signals:
             tokens[consumer].append(cycle)
             self.wake |= 1 << consumer
+
+    def put(self, serve, address, beats, *about):
+        """Let a burst of LOAD wait behind all others."""
+        self.reads.append((serve, address, beats, about))
+        if len(self.reads) == 1:
+            self.wake |= 1 << READS
+
+    def put_fetch(self, serve, address, beats):
+        """Let a burst of the program wait: it goes before those of LOAD that have no earlier address."""
+        reads = self.reads
+        place = len(reads)
+        while place and reads[place - 1][1] >= address:
+            place -= 1
+        reads.insert(place, (serve, address, beats, ()))
+        self.wake |= 1 << READS
 
     def span(self, job, first, last):
         """The job was at work."""

@@ -17,6 +17,7 @@ from .counts import COUNTED
 from .jobs import Jobs
 from .machine import Machine
 from .program import dispatch
+from .reads import reads_unit
 from .results import post_unit
 from .transfers import load_unit, store_unit
 
@@ -116,7 +117,7 @@ def predict(instructions, config, memory=None, *, timeline=False):
     with _without_collector():
         jobs = Jobs(instructions, config)
         machine = Machine(jobs, config, memory_model(memory))
-        units = [load_unit, store_unit, filter_unit, ifmap_unit, post_unit, compute_unit, dispatch]
+        units = [load_unit, store_unit, filter_unit, ifmap_unit, post_unit, compute_unit, dispatch, reads_unit]
         machine.run([unit(machine) for unit in units])
     cycles = ceil(machine.ended) + QUIET
     marks = machine.marks or [(1, cycles)]

@@ -44,14 +44,23 @@ class _Bursts:
         m = self.m
         address = int(m.keys[FETCH] + 1)
         beats = min(self.left, self.most)
-        first, last = m.bus.read(address, beats)
-        self.times.extend(int(first + i * m.bus.step) + 1 for i in range(beats))
-        m.bursts.append((first, last + 1, beats))
+        if m.reads:
+            m.put_fetch(self.read, address, beats)
+        else:
+            self.read(address, beats)
         self.asked += beats
         self.left -= beats
         self.plan = address
         m.keys[FETCH], m.limits[FETCH] = NEVER, -1
         self.ask()
+
+    def read(self, address, beats):
+        """Memory serves a burst."""
+        m = self.m
+        first, last = m.bus.read(address, beats)
+        self.times.extend(int(first + i * m.bus.step) + 1 for i in range(beats))
+        m.bursts.append((first, last + 1, beats))
+        m.wake |= 1 << FETCH
 
 
 def dispatch(m):

@@ -106,18 +106,21 @@ def post_unit(m):
             made, groups = job.work[4:]
             window, _, _, reading = m.vector_jobs[vectors].work
             demand, pace = min(1, window * groups / lanes), max(window, lanes / groups)
-            # A group's words are written one after the other.
-            lost, early = m.jobs.banks.post_and_load(pace, [(i, i) for i in range(made)], words)
+            turn = _written(pace, groups, made, words, lanes, columns)
+            lost, early = m.jobs.banks.post_and_load(pace * groups, turn, words * groups)
             lost, early = lost * made, early / made  # of a result
             begun = max(take + FIRST_DRAIN, m.vector_starts[vectors] + VECTOR_WORD)
             written = begun + window + lanes + PLACE + WORD + int(early * pace)
             m.post_writes.open(written, written + (count - early) * pace, lost / pace)
+            # IFMAP fills its slots and stands until POST takes a word: what STORE reads meanwhile costs nothing.
+            start = m.vector_starts[vectors]
+            going = start if begun == start + VECTOR_WORD else begun + 1
             while stalls != before:
                 issue, last = _vector(m, vectors, take, count, groups, stalls)
                 yield from settled(m, Unit.POST, last, ahead)
-                before, stalls = stalls, m.stalls(m.vector_starts[vectors], issue, reading, demand)
+                before, stalls = stalls, m.stalls(going, issue, reading, demand)
             end = last + lanes + PLACE + WORD + made - 1
-            m.post_writes.close(end, (count - early) * lost)
+            m.post_writes.close(end, (end - stalls - written) * lost / pace)
             m.vector_ends.append(issue)
             m.wake |= 1 << Unit.IFMAP
             complete_before, complete = complete, end + COMPLETE
@@ -171,6 +174,20 @@ def post_unit(m):
         m.signal(Unit.POST, job, complete)
         m.end(complete + 1)
     yield from finish(m, Unit.POST)
+
+
+def _written(pace, groups, made, step, lanes, columns):
+    """(cycle, bank) of the words of as many results as there are groups of columns.
+
+    The words of a result are written one after the other, and so are the results of a writer's columns.
+    """
+    words, free = [], {}
+    for group in range(groups):
+        writer = group * (columns // groups) // lanes
+        first = max(round(group * pace), free.get(writer, 0))
+        free[writer] = first + made
+        words += [(first + i, group * step + i) for i in range(made)]
+    return words
 
 
 def _vector(m, number, accepted, windows, groups, stalls):

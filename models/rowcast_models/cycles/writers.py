@@ -8,7 +8,7 @@ FOLLOWED = 320  # groups that are followed; the rest takes as long as the later 
 
 
 def drain_time(banks, groups, *, lanes):
-    """Cycles that a drain takes for its writers alone: to its last psum, and to its last word.
+    """What a drain takes for its writers alone: cycles to its last psum and to its last word, and banks in each cycle.
 
     A writer serves the first of its `lanes` columns that has a word, each at most every second cycle, and waits for
     writers before it that want the same bank.  A group of words, one a column, is drained only if every column has room
@@ -21,21 +21,21 @@ def drain_time(banks, groups, *, lanes):
     groups : in the drain.
     """
     followed = min(groups, FOLLOWED)
-    starts, last = _follow(banks, followed, lanes)
+    starts, last, wanted = _follow(banks, followed, lanes)
     rest = 0
     if groups > followed:
         half = followed // 2
         rest = (groups - followed) * (starts[-1] - starts[half]) // (followed - 1 - half)
-    return starts[-1] + lanes + rest, last + rest
+    return starts[-1] + lanes + rest, last + rest, wanted
 
 
 def _follow(banks, groups, lanes):
-    """Cycle by cycle: the first cycle of each group's drain, and that of the last word's write."""
+    """Cycle by cycle: the first cycle of each group's drain, that of the last word's write, and the sets of banks."""
     columns, period = len(banks[0]), len(banks)
     writers = [range(first, min(first + lanes, columns)) for first in range(0, columns, lanes)]
     popped, rest = [0] * columns, [0] * columns
     held = [None] * len(writers)  # bank of the word that each writer wants to write, None if it is dropped
-    starts, done, cycle, ready = [], 0, 0, 0
+    starts, done, cycle, ready, sets = [], 0, 0, 0, []
     known = before = 0  # `done` two cycles ago, which is what the drain knows, and one
     while done < groups:
         done = min(popped)
@@ -60,5 +60,6 @@ def _follow(banks, groups, lanes):
                     popped[column] += 1
                     rest[column] = cycle + 2
                     break
+        sets.append(taken)
         cycle += 1
-    return starts, cycle
+    return starts, cycle, sets
