@@ -15,7 +15,7 @@ from rowcast_models.compiler.tiling import filter_words, filters_loaded, num_rou
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from networks import check_functional, choose, convolution, inputs_of, random_convolution  # noqa: E402
+from networks import check_functional, choose, convolution, inputs_of, random_convolution, single  # noqa: E402
 
 BASE = preset("base")
 CONFIGS = {
@@ -128,6 +128,20 @@ def test_filters_stay_from_tile_to_tile(monkeypatch, seed):
     loaded = sum(load["words"] * load["rows"] for load in loads)
     every_tile = num_tiles(shape, mapping, tiling) * num_rounds(shape, mapping) * filter_words(shape, mapping, config)
     assert loaded == filters_loaded(shape, mapping, tiling, config) < every_tile
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_groups_on_wide_memory(monkeypatch, seed):
+    """Passes that make a part of the filters of several groups: each group's results keep their place in a beat."""
+    rng = np.random.default_rng(seed)
+    config = [BASE.replace(dram_bytes=16), BASE.replace(dram_bytes=32), CONFIGS["wide memory"]][seed % 3]
+    groups, lanes = 2 + 2 * (seed // 3 % 2), config.lanes
+    out_words = int(rng.integers(3, 6))
+    taken = choose(monkeypatch, rng, lambda mapping, tiling: mapping.units > 1 and mapping.filters < out_words)
+    kernel = [(1, 1), (2, 3)][seed % 2]
+    graph = single(rng, (1 + seed % 2, 3, 7, 8 * groups), filters=groups * out_words * lanes, kernel=kernel, groups=groups)
+    check_functional(graph, config, inputs_of(graph, rng), keep_all=False, orders=2)
+    assert any(mapping.units > 1 and mapping.filters < out_words for mapping, _ in taken)
 
 
 def test_oldest_place():

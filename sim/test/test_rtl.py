@@ -110,6 +110,15 @@ def test_bands(model, monkeypatch, seed):
     assert "in bands" in layers(program)["one"] and "a" not in program.tensors
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_groups_on_wide_memory(model, monkeypatch, seed):
+    """Passes that make a part of the filters of several groups: their results are stored in whole beats."""
+    rng = np.random.default_rng(seed)
+    taken = choose(monkeypatch, rng, lambda mapping, tiling: mapping.units > 1 and mapping.filters < 5)
+    run(model, single(rng, (1 + seed, 5, 7, 16), filters=2 * 5 * ODD.lanes, kernel=(1, 1 + seed), groups=2), seed, keep_all=False)
+    assert any(mapping.units > 1 and mapping.filters < 5 for mapping, _ in taken)
+
+
 @pytest.mark.parametrize("name", CORNERS)
 def test_corners(model, name):
     corner = CORNERS[name](np.random.default_rng(5))

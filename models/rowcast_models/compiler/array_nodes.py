@@ -20,7 +20,7 @@ from .shapes import channel_sum_shape, conv_shape, in_parts
 from .vector_nodes import VECTOR, share
 from .weave import Work
 
-__all__ = ["AHEAD", "ARRAY", "LIGHT", "ArrayNodes"]
+__all__ = ["AHEAD", "ARRAY", "LIGHT", "PATIENCE", "ArrayNodes"]
 
 AHEAD = 12  # nodes: how far behind the first one that has to wait others may begin
 WORD_CYCLES = 3  # of a word of a table, a sum or an addition, with its share of the memory bus

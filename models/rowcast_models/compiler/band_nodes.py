@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 from .. import graph as g
+from .array_nodes import PATIENCE
 from .bands import band_steps, plan_bands
 from .convolution import ConvJob
 from .flow import Flow
@@ -16,7 +17,6 @@ from .weave import Work
 
 __all__ = ["BandNodes"]
 
-PATIENCE = 0.05  # part of its own cycles that a pair waits for others to end, at most
 GIVE = 0.05  # part of the pair's cycles that it may take more than one after the other, so that its tensor stays in the buffer
 
 
@@ -74,7 +74,7 @@ class BandNodes:
             return None
         top, pair = self.top, _Pair(self, first, second, pools)
         try:
-            return self.lower_pair(pair)
+            return self.work_of(pair)
         except MappingError:
             self.top = top  # the memory that the tries were given
             cycles = (self.graph.macs(first) + self.graph.macs(second)) // self.config.num_macs
@@ -108,7 +108,7 @@ class BandNodes:
         self.worth_it(bands, (one, two), pair.middle[0], size, resident)
         return bands
 
-    def lower_pair(self, pair):
+    def work_of(self, pair):
         """Two convolutions in bands, with the pooling of the second one's results if there is one."""
 
         def attempt(place, room):

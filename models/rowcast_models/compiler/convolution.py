@@ -10,7 +10,7 @@ from .flow import Flow, Need
 from .geometry import ceil_div, chunk_runs, packed, row_flits, window
 from .results import ConvResults, slots_of
 from .settings import Place, PostSettings, set_loops
-from .tiling import band, filter_words
+from .tiling import band, filter_words, num_rounds
 
 __all__ = ["ConvJob", "ConvLowering", "convolution_steps"]
 
@@ -111,10 +111,10 @@ class ConvLowering(ConvFilters, ConvResults):
 
     def steps(self):
         """All passes, with the input of the next tile loaded while this one is at work."""
-        tiles, rounds = self.visits(), list(self.rounds())
+        tiles, rounds = self.visits(), num_rounds(self.shape, self.map)
         self.b.filter_ring.rest()
         if self.job.tiling.whole and self.job.shared is None:
-            self.b.filter_ring.reserve(filter_words(self.shape, self.map, self.config) * len(rounds))
+            self.b.filter_ring.reserve(filter_words(self.shape, self.map, self.config) * rounds)
         for i, (tile, visits) in enumerate(tiles):
             following = tiles[i + 1][0] if i + 1 < len(tiles) and self.job.tiling.buffers == 2 else None
             spread = max(1, len(visits) // 2)
@@ -127,7 +127,7 @@ class ConvLowering(ConvFilters, ConvResults):
                 ahead = [lambda where=visit[2:]: where[0].load_until(*where[1:]) for found in later for visit in found]
                 if following:  # its turn comes when all of this tile is on its way
                     ahead.append(lambda at=at: tile.complete and following.load_part(at + 1, spread))
-                last_round = at >= len(visits) - len(visits) // len(rounds)
+                last_round = at >= len(visits) - len(visits) // rounds
                 self.spent = self.one_pass(box, u0, m0, y, x, ahead, self.made(box, y, x) if last_round else 0)
         if self.job.shared is None:
             self.b.flush()

@@ -66,7 +66,7 @@ class ConvFilters:
             send(run)
             run = None
             if not self.job.tiling.whole and self.job.tiling.kept == len(self.map.chunks):
-                self.b.filter_ring.oldest(words, self.kept)  # the next tile goes through the rounds backwards
+                self.b.filter_ring.oldest(words, self.kept)  # rounds go forwards and backwards: it is needed again last
             address = self.b.filter_ring.take(key, words, self.kept)
             self.b.load(Space.FILTER, self.filter_constant(u0, m0, number), address, words)
             send((address, flits, 1))

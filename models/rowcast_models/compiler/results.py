@@ -24,7 +24,7 @@ class ConvResults:
             base += u0 * shape.out_words + m0
             image = shape.e * line
         else:
-            unit = groups
+            unit = groups if m.units == 1 else same_place(groups, shape.out_words, self.beat)
             first = ((tile.n * shape.e + y.start) * shape.f + x.start) * pixel + u0 * shape.out_words + m0
             pixel = same_place(unit * m.units, shape.out_pitch, self.beat)
             line = same_place(x.size * pixel, shape.f * shape.out_pitch, self.beat)

@@ -12,7 +12,7 @@ class Ring:
     -------
     next : where the next block goes, unless `oldest` finds a better place.
     blocks : {key: (first word, word after the last)}, what was used last at the end.
-    used : {key: when it was used}; those from before `rest` are not in it.
+    used : {key: when it was used last} of blocks that were since `rest`.
     """
 
     def __init__(self, size, align):
@@ -80,7 +80,9 @@ class Ring:
     def take(self, key, size, kept=()):
         """Address of a new block, outside those of the keys `kept` if that can be; older blocks in its place are gone."""
         low, high = self.place(size, kept)
-        self.blocks = {k: (a, b) for k, (a, b) in self.blocks.items() if b <= low or high <= a}
+        for gone in [k for k, (a, b) in self.blocks.items() if a < high and low < b]:
+            del self.blocks[gone]
+            self.used.pop(gone, None)
         self.blocks[key] = (low, high)
         self._use(key)
         self.next = high

@@ -87,7 +87,10 @@ def slot_words(shape, mapping, config, *, output_resident=False):
     align, (down, across) = config.dram_words - 1, shape.pool or (1, 1)
     height = max(s.size for s in mapping.y.spans) // down
     width = max(s.size for s in mapping.x.spans) // across
-    pixel = min(mapping.filters, shape.out_words) * min(mapping.units, shape.units) + align
+    units, unit = min(mapping.units, shape.units), min(mapping.filters, shape.out_words)
+    if units > 1 and unit < shape.out_words:  # each unit's part keeps its place in a beat
+        unit += align
+    pixel = unit * units + align
     words = 0 if output_resident else height * (width * pixel + align) + config.dram_words
     return (words + pass_words(shape, mapping) * bool(shape.pool)) * mapping.images
 
