@@ -115,10 +115,15 @@ def predict(instructions, config, memory=None, *, timeline=False):
     if config.compact:
         raise ConfigError("the cycle model does not describe compact configurations: set compact=0, or run the RTL")
     with _without_collector():
-        jobs = Jobs(instructions, config)
-        machine = Machine(jobs, config, memory_model(memory))
-        units = [load_unit, store_unit, filter_unit, ifmap_unit, post_unit, compute_unit, dispatch, reads_unit]
-        machine.run([unit(machine) for unit in units])
+        return _predict(instructions, config, memory, timeline)
+
+
+def _predict(instructions, config, memory, timeline):
+    """`predict`; nothing that is only needed here is left when it returns."""
+    jobs = Jobs(instructions, config)
+    machine = Machine(jobs, config, memory_model(memory))
+    units = [load_unit, store_unit, filter_unit, ifmap_unit, post_unit, compute_unit, dispatch, reads_unit]
+    machine.run([unit(machine) for unit in units])
     cycles = ceil(machine.ended) + QUIET
     marks = machine.marks or [(1, cycles)]
     bounds = [ceil(cycle) for _, cycle in marks[:-1]] + [cycles]
