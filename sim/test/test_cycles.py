@@ -12,7 +12,7 @@ from rowcast.registers import CAUSES
 from rowcast_models.compiler.network import compile_graph
 from rowcast_models.cycles import predict
 from rowcast_models.zoo.lenet5 import lenet5
-from rowcast_sim.bench.cycles import EXACT, measure
+from rowcast_sim.bench.cycles import EXACT, _random_graph, measure
 from rowcast_sim.functional import FunctionalMachine
 from rowcast_sim.machine import RtlBackend
 from rowcast_sim.trace import TraceSpan, prediction_spans, trace_events, write_trace
@@ -77,6 +77,12 @@ def test_every_node(odd):
 @pytest.mark.parametrize("name", ["chunks_of_rows", "tiles_along_x", "depthwise_in_tiles", "filters_of_each_pass"])
 def test_corners(odd, name):
     check(CORNERS[name](np.random.default_rng(5)).graph, ODD, odd)
+
+
+@pytest.mark.parametrize("seed", [4, 26])
+def test_short_vector_runs(base, seed):
+    """Runs of few words, which stand in front of the vector unit while it still works for the run before: IFMAP goes on."""
+    check(_random_graph(seed), preset("base"), base)
 
 
 def test_macs():

@@ -60,6 +60,7 @@ class Machine:
         self.computed = False  # no further chunk will come
         self.waits = []  # of COMPUTE between chunks, see `array.compute_unit`
         self.vector_starts, self.vector_ends = [], []  # first and last words of IFMAP's vector runs
+        self.vector_taken = []  # (last cycle in which POST takes one, how many) of their words
         self.vector_jobs = [job for job in jobs.units[Unit.IFMAP] if job.work is not None and job.work[2]]
         self.marks = []  # (layer, cycle)
         self.spans = []  # (job, first cycle, last cycle)

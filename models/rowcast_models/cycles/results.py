@@ -201,6 +201,16 @@ def _vector(m, number, accepted, windows, groups, stalls):
         # Groups of columns take turns, and each needs `lanes` cycles for a result.
         turns, more = divmod(windows - 1, groups)
         taken = max(taken, word + turns * lanes + (more + 1) * window - 1 + stalls)
-    waits = taken - start - window * windows - stalls + 1 > VECTOR_WORD
-    issue = max(taken - SLOTS + 1 if waits else taken - VECTOR_WORD, start + min(SLOTS, window * windows) - 1)
+    words = window * windows
+    m.vector_taken[number:] = [(taken, words)]
+    if words < SLOTS:  # the places that it does not need may have words of runs before it
+        free, left = -1, SLOTS - words
+        for last, many in m.vector_taken[max(0, number - SLOTS) : number][::-1]:
+            if left < many:
+                free = last - left
+                break
+            left -= many
+        return max(start + words - 1, free + 1), taken + 1
+    waits = taken - start - words - stalls + 1 > VECTOR_WORD
+    issue = max(taken - SLOTS + 1 if waits else taken - VECTOR_WORD, start + SLOTS - 1)
     return issue, taken + 1
