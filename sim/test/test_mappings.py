@@ -152,7 +152,7 @@ def test_oldest_place():
     assert [ring.find(key) for key in "bad"] == [10, 0, 30]  # c is the oldest now
     ring.oldest(10)
     assert ring.take("e", 10) == 20 and ring.find("c") is None
-    ring.oldest(12, kept="b")  # over a and b it may not go: d and e, or what is older of what lies apart from b
+    ring.oldest(12, kept="b")  # a is older than d and e, but there it would reach into b, which stays
     assert ring.take("f", 12, "b") == 20 and ring.find("b") == 10
     ring.rest()
     ring.oldest(10)

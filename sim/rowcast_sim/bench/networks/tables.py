@@ -57,7 +57,8 @@ def _total_table(figures, where):
         "inputs, weights and output once. For the buffer: layer by layer the larger of that and 2 MACs / "
         "sqrt(window's reuse x buffer), without which no order of a convolution alone can do. In tiles: what this hardware "
         "needs for one layer after the other; sums stay in the PEs, so filters that do not fit their memory pass by once for every part of "
-        "the ifmap that fits the activations', but for those that are still there from the part before (hw/README.md, \"What bounds the traffic of convolutions\"). Poolings in the passes of a "
+        "the ifmap that fits the activations', but for those that are still there from the part before (hw/README.md, "
+        "\"What bounds the traffic of convolutions\"). Poolings in the passes of a "
         "convolution, and two convolutions in bands of rows, spare bytes that all bounds count."
     )
     table = Table(f"{where}: totals", TOTALS, note=note)
