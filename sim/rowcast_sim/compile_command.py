@@ -42,7 +42,11 @@ def _image_name(number):
 
 
 def memory_map(network, programs):
-    """What a host driver reads: for each image its regions and tensors, in bytes from its start."""
+    """What a host driver reads: for each image its regions and tensors, in bytes from its start.
+
+    A tensor is NHWC, pixel by pixel, each padded to a word (or `pixel_words` apart, if that is not 0).  An input with `rows`
+    is N x H rows of `rows.bytes`: W x C values from byte `rows.first` on, and all other bytes are `rows.pad`.
+    """
     stages, number = [], 0
     for stage in network.stages:
         if not isinstance(stage, GraphStage):
@@ -66,9 +70,12 @@ def _tensor(program, stage, name):
     """A tensor in an image: where it is, and what its bytes mean."""
     place, tensor = program.tensors[name], stage.graph.tensors[name]
     offset, size = program.span(name)
+    rows = place.rows and {
+        "bytes": place.rows.words * program.config.lanes, "first": place.rows.left * place.layout[3], "pad": place.rows.pad,
+    }  # fmt: skip
     return {
-        "offset": offset, "bytes": size, "layout_nhwc": list(place.layout), "pixel_words": place.pitch, "type": "int8",
-        "zero_point": tensor.zero_point, "scale": tensor.scale,
+        "offset": offset, "bytes": size, "layout_nhwc": list(place.layout), "pixel_words": place.pitch, "rows": rows,
+        "type": "int8", "zero_point": tensor.zero_point, "scale": tensor.scale,
     }  # fmt: skip
 
 

@@ -179,6 +179,31 @@ def tiles_along_x(rng):
     return convolution_corner(rng, (1, 16, 230, 21), proof, filters=5, kernel=(3, 3), stride=(2, 1))
 
 
+def rows_of_bytes(program, inputs, golden):
+    """The input's pixels stand byte by byte, with padding in front of them."""
+    rows, (_, _, w, c) = program.tensors["x"].rows, program.tensors["x"].layout
+    return rows is not None and rows.left > 0 and rows.words < w
+
+
+@corner
+def rows_of_pixels_of_a_byte(rng):
+    """Patches begin at every second column, and the last ones overlap."""
+    return convolution_corner(rng, (2, 15, 23, 1), rows_of_bytes, filters=21, kernel=(3, 5), padding=((1, 0), (2, 2)), stride=(1, 2))
+
+
+@corner
+def rows_of_bytes_in_tiles(rng):
+    """Some of the columns are loaded, from a word on."""
+
+    def proof(program, inputs, golden):
+        wide = max(i["words"] for i in instructions(program, "LOAD", space=Space.ACT))
+        return rows_of_bytes(program, inputs, golden) and wide < program.tensors["x"].rows.words
+
+    return convolution_corner(
+        rng, (1, 40, 1100, 2), proof, filters=5, kernel=(7, 3), padding=((3, 3), (1, 1)), stride=(2, 2), dilation=(1, 2)
+    )
+
+
 @corner
 def filters_of_each_pass(rng):
     """A round's filters do not fit the filter memory: they stream, and its ring wraps."""

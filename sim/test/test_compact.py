@@ -164,7 +164,7 @@ def test_nodes(node, message):
 
 def test_limits():
     rng = np.random.default_rng(0)
-    wide = single(rng, (1, 3, 300, 1), filters=2, kernel=(3, 3), padding=((1, 1), (1, 1)))
+    wide = single(rng, (1, 3, 300, 8), filters=2, kernel=(3, 3), padding=((1, 1), (1, 1)))
     with pytest.raises(CompileError, match="node 'conv': IFMAP_SET.width = 300 has .* 8 bits: set coordinate_width=9, or"):
         compile_graph(wide, MICRO)
     check_functional(wide, MICRO.replace(coordinate_width=9), inputs_of(wide, rng))

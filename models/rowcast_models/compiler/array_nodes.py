@@ -39,7 +39,7 @@ class ArrayNodes:
         if work := self.banded(node):
             return work
         source = self.values[node.inputs[0]]
-        shape, weights = conv_shape(node, source.layout, layout, self.config.lanes)
+        shape, weights = conv_shape(node, source.layout, layout, self.config.lanes, source.rows)
         return self.convolution(node, layout, source, shape, weights)
 
     def lower_channelsum(self, node, layout):
@@ -196,7 +196,9 @@ class ArrayNodes:
     def unfinished(self):
         """Cycles, roughly, that the vector unit still needs for all it is at work on."""
         cycles = 0
-        for task in self.weaver.vectors:
+        for task in self.weaver.tasks:
+            if task.work.array:
+                continue
             name = self.result(task.node)
             if name in self.progress.done:
                 n, h, w, _ = nhwc(self.graph.tensors[name].shape)

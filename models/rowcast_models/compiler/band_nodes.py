@@ -152,8 +152,9 @@ class _Pair:
         self.middle, made = (nhwc(tensors[node.output].shape) for node in (first, second))
         self.layout = nhwc(tensors[self.output].shape)
         self.shapes, self.weights, self.params = [], [], []
-        for node, before, after in ((first, self.source.layout, self.middle), (second, self.middle, made)):
-            shape, filters = conv_shape(node, (1, *before[1:]), (1, *after[1:]), lanes)
+        reads = (first, self.source.layout, self.middle, self.source.rows), (second, self.middle, made, None)
+        for node, before, after, rows in reads:
+            shape, filters = conv_shape(node, (1, *before[1:]), (1, *after[1:]), lanes, rows)
             self.shapes.append(shape)
             self.weights.append(filters)
             self.params.append(compiler.parameters(node, after[3], shape))
@@ -168,8 +169,8 @@ class _Pair:
         """The ConvJob of one of the convolutions (0 or 1) for a lap; `place` is the result's."""
         ring = Place(act=bands.ring - lap.low * self.middle[2] * self.shapes[0].out_pitch)
         if which == 0:
-            before = math.prod(self.source.layout[1:3])
-            places = self.source.place.moved(lap.n * before * self.shapes[0].in_pitch), ring
+            before, one = math.prod(self.source.layout[1:3]), self.shapes[0]
+            places = self.source.place.moved(lap.n * one.h * one.w * one.in_pitch), ring
             flow = Flow(self.progress, self.first.inputs, "", read_before=lap.n * before)
             pixels = before, math.prod(self.middle[1:3])
         else:

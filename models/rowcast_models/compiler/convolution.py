@@ -250,7 +250,7 @@ class ConvLowering(ConvFilters, ConvResults):
             pixels, flits = 1, row_flits(shape, width, chunk.words, noc)
         row, column = self.group_steps(y, x)
         top = y.start * shape.stride[0] - shape.pad[0] + chunk.r0 * shape.dilation[0]
-        left = x.start * shape.stride[1] - shape.pad[1]
+        left = shape.column(x.start * shape.stride[1] - shape.pad[1])
         pixel, pitch = shape.in_pitch, tile.pitch
 
         def point(dy, dx, words):
@@ -258,7 +258,7 @@ class ConvLowering(ConvFilters, ConvResults):
 
         def group(step):
             words = step[2] * shape.in_words + step[3] * tile.image
-            return point(step[0] * shape.stride[0], step[1] * shape.stride[1], words)
+            return point(step[0] * shape.stride[0], shape.column(step[1] * shape.stride[1]), words)
 
         levels = [
             (flits, (noc, 0, 0)),
@@ -273,7 +273,7 @@ class ConvLowering(ConvFilters, ConvResults):
         self.b.setting("ifmap", "IFMAP_SET", height=inside[0], width=inside[1], pad=self.job.pad & 0xFF)
         reads = tile.intervals(
             top, height + (self.map.groups("y") - 1) * y.step * shape.stride[0],
-            left, width + (self.map.groups("x") - 1) * x.step * shape.stride[1],
+            left, width + (self.map.groups("x") - 1) * shape.column(x.step * shape.stride[1]),
         )  # fmt: skip
         self.b.emit(
             "IFMAP_RUN",
@@ -288,6 +288,8 @@ class ConvLowering(ConvFilters, ConvResults):
         shape, noc = self.shape, self.config.noc_words
         width = window(shape, y.patch, x.patch, chunk.r)[1]
         pixel = (chunk.words if packed(shape, chunk.words, noc) else ceil_div(chunk.words, noc) * noc) * self.config.lanes
+        if shape.grain:
+            pixel = shape.grain[0]
         line = row_flits(shape, width, chunk.words, noc) * noc * self.config.lanes
         counts = (chunk.channels, shape.s, chunk.r, x.patch, y.patch)
         strides = (1, shape.dilation[1] * pixel, shape.dilation[0] * line, shape.stride[1] * pixel, shape.stride[0] * line)

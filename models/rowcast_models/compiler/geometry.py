@@ -1,5 +1,6 @@
 """Shapes of a convolution on the array: its loops, its patches, its chunks."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -36,6 +37,8 @@ class ConvShape:
     padded : whether any window reaches outside the ifmap.
     pitch : words from one ofmap pixel to the next; 0 if there is nothing between them.
     spread : words from one ifmap pixel to the next in memory; 0 if there is nothing between them.
+    grain : (bytes of an ifmap pixel, of a word) if the pixels of a row stand byte by byte, padding beside them included: its
+        `w` columns are words then.  () if a column is a pixel.
     pool : (vertical, horizontal) windows, side by side, whose maxima are the layer's results; () if it has none.
     parts : int8 weights that stand for one; the ifmap is read as often.  A horizontal dilation of 0 does the same
         for filters of one column: their S columns are parts.
@@ -61,6 +64,20 @@ class ConvShape:
     parts: int = 1
     pool: tuple = ()
     spread: int = 0
+    grain: tuple = ()
+
+    @property
+    def grid(self):
+        """Ofmap columns of which the first one's window begins with a word: patches begin there."""
+        return self.grain[1] // math.gcd(self.stride[1] * self.grain[0], self.grain[1]) if self.grain else 1
+
+    def column(self, pixel):
+        """The ifmap column in which a pixel of a row begins."""
+        return pixel * self.grain[0] // self.grain[1] if self.grain else pixel
+
+    def columns(self, pixels):
+        """Ifmap columns of so many pixels side by side, of which the first one begins a column."""
+        return ceil_div(pixels * self.grain[0], self.grain[1]) if self.grain else pixels
 
     @property
     def in_pitch(self):
@@ -117,28 +134,34 @@ class Axis:
         return dict(Counter(span.patch for span in self.spans))
 
 
-def _span(start, size, groups):
-    step = size // groups
+def _span(start, size, groups, grid=1):
+    step = size // groups // grid * grid
     return Span(start, size, step, size - (groups - 1) * step)
 
 
 @lru_cache(maxsize=1 << 14)
-def cut_axis(length, pieces, groups):
+def cut_axis(length, pieces, groups, grid=1):
     """Cut `length` outputs into `pieces` spans for `groups` patches each, or None if they do not all get an output.
 
     Patches of a span overlap rather than reach outside: outputs in the overlap are computed twice, to the same value.  They
     do not where a span is a multiple of the groups, so spans are made so, and the last one begins earlier if need be.
+    All patches begin at multiples of `grid`.
     """
     size = ceil_div(length, pieces)
     if size < groups:
         return None
-    size = min(ceil_div(size, groups) * groups, length)
+    size = min(ceil_div(size, groups * grid) * groups * grid, length)
     spans = []
     for start in range(0, length, size):
         rest = min(size, length - start)
-        whole = min(ceil_div(rest, groups) * groups, length)
-        spans.append(_span(length - whole if rest < size else start, whole if rest < size else rest, groups))
-    return Axis(tuple(spans), (length, pieces, groups))
+        if rest < size:
+            rest = min(ceil_div(rest, groups * grid) * groups * grid, length)
+            start = (length - rest) // grid * grid
+            rest = length - start
+        if groups > 1 and rest < groups * grid:
+            return None
+        spans.append(_span(start, rest, groups, grid))
+    return Axis(tuple(spans), (length, pieces, groups, grid))
 
 
 @lru_cache(maxsize=1 << 14)
@@ -176,12 +199,12 @@ def window(shape, rows, columns, r):
     """Rows and columns of the ifmap window of a patch, for r filter rows."""
     height = (rows - 1) * shape.stride[0] + (r - 1) * shape.dilation[0] + 1
     width = (columns - 1) * shape.stride[1] + (shape.s - 1) * shape.dilation[1] + 1
-    return height, width
+    return height, shape.columns(width)
 
 
 def packed(shape, words, noc):
     """Whether a flit of `noc` words carries words of neighbouring pixels: all of a pixel's, side by side, with no padding between."""
-    return noc > 1 and words == shape.in_pitch and not shape.padded
+    return noc > 1 and words == shape.in_pitch and (bool(shape.grain) or not shape.padded)
 
 
 def row_flits(shape, width, words, noc):

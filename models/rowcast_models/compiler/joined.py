@@ -102,12 +102,13 @@ class JoinedNodes:
         layout = nhwc(self.graph.tensors[output].shape) if pools else source.layout
 
         def attempt(place, room):
-            room, pooling = (room[0], min(room[1], self.chain_words(squares))), None
+            end, room, pooling = sum(room), (room[0], min(room[1], self.chain_words(squares))), None
             if pools:
                 pool = pools[0]
                 pooling = Pooling(n, h, w, *layout[1:3], tuple(pool.window), tuple(pool.stride), bypass(pool))
                 box, lines, used = pooled_plan(config, pooling, words, room[1], place, source.place)
-                pooling, room = replace(pooling, lines=lines), (room[0], used)
+                # At the end of the gap: what begins beside it finds the rest in one piece when the node before has ended.
+                pooling, room = replace(pooling, lines=lines), ((end - used) // self.step * self.step, used)
             else:
                 box = chain_box(config, pixels, words, room[1], source.place)
             box, parts = self.sums_of_box(sums, box, words)

@@ -222,13 +222,13 @@ def _whole_windows(pool, y, x):
 
 
 @lru_cache(maxsize=1 << 14)
-def _pieces(length, groups, limit):
+def _pieces(length, groups, limit, grid=1):
     """The ways to cut an axis that are worth trying: the fewest spans for every patch size up to the limit."""
     found = {}
     for patch in range(min(limit, ceil_div(length, groups)), 0, -1):
         pieces = ceil_div(length, patch * groups)
         if pieces not in found:
-            axis = cut_axis(length, pieces, groups)
+            axis = cut_axis(length, pieces, groups, grid)
             if axis and axis.largest <= limit:
                 found[pieces] = axis
     return list(found.values())
@@ -236,7 +236,7 @@ def _pieces(length, groups, limit):
 
 def _patches(shape, limit, y_groups, x_groups):
     ys = _pieces(shape.e, y_groups, limit)
-    for x in _pieces(shape.f, x_groups, limit):
+    for x in _pieces(shape.f, x_groups, limit, shape.grid):
         fitting = [y for y in ys if y.largest * x.largest <= limit]
         fitting.sort(key=lambda y: -y.largest)
         for y in dict.fromkeys(fitting[:PATCHES] + fitting[-PATCHES:]):
@@ -431,11 +431,13 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
         cycles = _together(cost.array, CROWDED * cost.memory, *shared) + cost.edges + LOW_PRICE * cost.memory
         # What is complete only at the end of a tile is work for afterwards; a vector unit of several words catches up.
         if vector and config.vector_words == 1:
-            parts = num_tiles(shape, mapping, tiling)
+            # Rows that are cut into tiles are complete with the last one.
+            across = ceil_div(len(mapping.x.spans), tiling.columns) if shape.e > 1 else 1
+            parts = max(1, num_tiles(shape, mapping, tiling) // across)
             turns = shape.n // mapping.images
             if mapping.images > 1:  # none is complete long before the others
                 parts = turns
-            elif num_rounds(shape, mapping) == 1:
+            elif num_rounds(shape, mapping) == across == 1:
                 parts = len(mapping.y.spans) * len(mapping.x.spans) * turns
             cycles += vector // parts
         if mapping.images > 1:

@@ -13,6 +13,7 @@ from .compact import check_program, unsupported, without_vector_unit
 from .errors import CompileError
 from .flow import Flow, Progress
 from .geometry import ceil_div
+from .input_rows import input_rows
 from .joined import JoinedNodes
 from .layout import is_identity, reshape_positions
 from .mapping import MappingError, Memory
@@ -103,7 +104,7 @@ class _Compiler(BandNodes, JoinedNodes, ArrayNodes, VectorNodes, MovingNodes, Pl
 
     def run(self):
         for name in self.graph.inputs:
-            self.place_input(name)
+            self.place_input(name, input_rows(self.graph, name, self.config, self.memory))
         while self.left or self.weaver.tasks:
             try:
                 begun = self.begin()
@@ -361,7 +362,7 @@ class _Compiler(BandNodes, JoinedNodes, ArrayNodes, VectorNodes, MovingNodes, Pl
                     continue  # parts with holes between them, and what passed a table on its way
                 address = value.place.dram + shift * (value.place.dram >= self.base)
                 shape = tuple(self.graph.tensors[name].shape)
-                tensors[name] = TensorPlace(shape, value.layout, address, value.place.pitch)
+                tensors[name] = TensorPlace(shape, value.layout, address, value.place.pitch, value.rows)
         end = self.top + shift
         if end * lanes > MAX_IMAGE:
             raise CompileError(f"the network needs {end * lanes:,} bytes of memory, more than {MAX_IMAGE:,}")

@@ -76,7 +76,7 @@ def _sizes(length):
 def _cuts_of_pixels(shape, best):
     """Functions: the Pieces of rows, or of columns if there is only one row."""
     axis = int(shape.e == 1)
-    if axis and shape.n > 1:  # pixels would not be made in order
+    if axis and (shape.n > 1 or shape.grain):  # pixels would not be made in order, or not begin with words
         return
     size, name = (("e", "y"), ("f", "x"))[axis]
     length = getattr(shape, size)

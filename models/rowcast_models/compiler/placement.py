@@ -12,11 +12,12 @@ __all__ = ["Placement", "Value", "nhwc"]
 
 @dataclass
 class Value:
-    """A tensor while compiling: NHWC layout, its place, and the number of the node after which it is not needed."""
+    """A tensor while compiling: NHWC layout, its place, the number of the node after which it is not needed; an input's Rows."""
 
     layout: tuple
     place: Place
     last_use: int
+    rows: object = None
 
 
 class Placement:
@@ -57,10 +58,11 @@ class Placement:
                 if node.output in self.outside:
                     self.outside.add(source)
 
-    def place_input(self, name):
-        """An input of the graph: memory has it from the start."""
+    def place_input(self, name, rows):
+        """An input of the graph, in these Rows or None: memory has it from the start."""
         layout = nhwc(self.graph.tensors[name].shape)
-        self.values[name] = Value(layout, Place(dram=self.in_memory(layout)), self.last.get(name, -1))
+        words = layout[0] * layout[1] * rows.words if rows else self.words(layout)
+        self.values[name] = Value(layout, Place(dram=self.in_memory(words)), self.last.get(name, -1), rows)
 
     def alias(self, name, source, layout):
         """A tensor that is another one under another name."""
@@ -72,10 +74,10 @@ class Placement:
         n, h, w, c = layout
         return n * h * w * ceil_div(c, self.config.lanes)
 
-    def in_memory(self, layout):
-        """Allocate memory for a tensor."""
+    def in_memory(self, words):
+        """Allocate memory for a tensor of so many words."""
         address = self.top
-        self.top += ceil_div(self.words(layout), self.step) * self.step
+        self.top += ceil_div(words, self.step) * self.step
         return address
 
     def gaps(self, extra=()):
@@ -133,12 +135,12 @@ class Placement:
             for low, size in sorted(self.gaps(), key=lambda gap: gap[1]):
                 start = ceil_div(low, self.step) * self.step
                 if start + words <= low + size:
-                    dram = self.in_memory(layout) if outside or self.keep_all else None
+                    dram = self.in_memory(words) if outside or self.keep_all else None
                     yield Place(start, dram), max(
                         self.gaps([(start, start + words)]), key=lambda gap: gap[1]
                     )
                     break
-        yield Place(None, self.in_memory(layout)), max(self.gaps(), key=lambda gap: gap[1])
+        yield Place(None, self.in_memory(words)), max(self.gaps(), key=lambda gap: gap[1])
 
 
 def nhwc(shape):

@@ -8,20 +8,40 @@ from rowcast import isa
 
 from .geometry import ceil_div
 
-__all__ = ["Layer", "Program", "TensorPlace", "pack", "transfers", "unpack"]
+__all__ = ["Layer", "Program", "Rows", "TensorPlace", "pack", "transfers", "unpack"]
 
 ALIGN = 4096  # bytes: regions of the image start on their own pages
 
 
-def pack(values, lanes):
-    """int8 [N, H, W, C] to words: uint8 [N, H, W, words x lanes], channels padded with zeros."""
+@dataclass(frozen=True)
+class Rows:
+    """Rows of an input whose pixels stand byte by byte: `left` pixels of padding, the row itself, padding up to `words` words.
+
+    `pad`: the padding's bytes, int8.
+    """
+
+    words: int
+    left: int
+    pad: int
+
+
+def pack(values, lanes, rows=None):
+    """int8 [N, H, W, C] to words: uint8 [N, H, W, words x lanes], channels padded with zeros; [N, H, rows.words x lanes] in Rows."""
+    if rows:
+        n, h, w, c = values.shape
+        made = np.full((n, h, rows.words * lanes), rows.pad, np.int8)
+        made[..., rows.left * c : (rows.left + w) * c] = values.reshape(n, h, w * c)
+        return made.view(np.uint8)
     pad = -values.shape[-1] % lanes
     return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, pad)]).astype(np.int8).view(np.uint8)
 
 
-def unpack(data, shape, lanes):
+def unpack(data, shape, lanes, rows=None):
     """The tensor of this NHWC shape from its words' bytes."""
     n, h, w, c = shape
+    if rows:
+        data = data.view(np.int8).reshape(n, h, rows.words * lanes)[..., rows.left * c : (rows.left + w) * c]
+        return np.ascontiguousarray(data).reshape(shape)
     words = ceil_div(c, lanes)
     return np.ascontiguousarray(data.view(np.int8).reshape(n, h, w, words * lanes)[..., :c])
 
@@ -49,17 +69,20 @@ def transfers(ops, config):
 class TensorPlace:
     """A tensor in memory: `layout` is NHWC, `shape` what the graph calls it, `address` counts words from DATA_BASE.
 
-    `pitch`: words from one pixel to the next, 0 if there is nothing between them.
+    `pitch`: words from one pixel to the next, 0 if there is nothing between them; `rows`: Rows of an input that has them.
     """
 
     shape: tuple
     layout: tuple
     address: int
     pitch: int = 0
+    rows: Rows | None = None
 
     def words(self, lanes):
         """Words from its first to its last."""
         n, h, w, c = self.layout
+        if self.rows:
+            return n * h * self.rows.words
         pixel = ceil_div(c, lanes)
         return (n * h * w - 1) * (self.pitch or pixel) + pixel
 
@@ -144,7 +167,7 @@ class Program:
             raise ValueError(
                 f"input {name!r} must be int8 {list(place.shape)}, not {values.dtype} {list(values.shape)}"
             )
-        data = pack(values.reshape(place.layout), self.config.lanes).reshape(-1)
+        data = pack(values.reshape(place.layout), self.config.lanes, place.rows).reshape(-1)
         return self.data_offset + place.address * self.config.lanes, data
 
     def span(self, name):
@@ -161,4 +184,4 @@ class Program:
         if place.pitch:
             pitch = place.pitch * lanes
             data = np.pad(data, (0, -len(data) % pitch)).reshape(-1, pitch)[:, :pixel]
-        return unpack(np.ascontiguousarray(data), place.layout, lanes).reshape(place.shape)
+        return unpack(np.ascontiguousarray(data), place.layout, lanes, place.rows).reshape(place.shape)

@@ -11,8 +11,8 @@ __all__ = ["channel_sum_shape", "conv_shape", "in_parts"]
 MAX_ROWS = (1 << 14) - 1  # of an ifmap
 
 
-def conv_shape(node, layout, out_layout, lanes):
-    """(ConvShape, weights int8 [parts, units, out_words x lanes, R, S, channels]) of a Conv."""
+def conv_shape(node, layout, out_layout, lanes, rows=None):
+    """(ConvShape, weights int8 [parts, units, out_words x lanes, R, S, channels]) of a Conv; `rows`: Rows of its input, or None."""
     n, h, w, c = layout
     _, e, f, m = out_layout
     weights = np.asarray(node.weights)
@@ -38,17 +38,19 @@ def conv_shape(node, layout, out_layout, lanes):
     full = full.reshape(units, out_words * lanes, r, s, channels)
     (top, bottom), (left, right) = node.padding
     stride, dilation = tuple(node.stride), tuple(node.dilation)
+    if rows:  # padding beside them is there
+        w, left = rows.words, 0
     if r == s == 1 and stride == (1, 1) and not (top or bottom or left or right):
         n, h, w, e, f = 1, 1, n * h * w, 1, n * e * f  # every pixel for itself: one long row
     padded = (
         top > 0 or left > 0
         or (e - 1) * stride[0] + (r - 1) * dilation[0] + 1 - top > h
-        or (f - 1) * stride[1] + (s - 1) * dilation[1] + 1 - left > w
+        or not rows and (f - 1) * stride[1] + (s - 1) * dilation[1] + 1 - left > w
     )  # fmt: skip
     shape = ConvShape(
         n, h, w, e, f, r, s, stride, dilation, (top, left), units, in_words, out_words, channels, depthwise, padded
     )
-    return in_parts(shape, full)
+    return in_parts(replace(shape, grain=(c, lanes)) if rows else shape, full)
 
 
 def channel_sum_shape(before, after, layout, lanes):

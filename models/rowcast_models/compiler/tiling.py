@@ -49,6 +49,8 @@ def band(shape, spans, axis):
     low = spans[0].start * shape.stride[axis] - shape.pad[axis]
     last = max(span.start + span.size for span in spans) - 1
     high = last * shape.stride[axis] - shape.pad[axis] + reach
+    if axis:
+        low, high = shape.column(low), shape.columns(high)
     low = min(max(low, 0), size)
     return low, max(min(high, size), low)
 
