@@ -8,6 +8,8 @@ import pytest
 from rowcast import ConfigError, preset
 from rowcast.registers import Error
 from rowcast_models import graph as g
+from rowcast_models.compiler import input_rows
+from rowcast_models.compiler.mapping import Cost
 from rowcast_models.compiler.network import CompileError, compile_graph
 from rowcast_models.cycles import predict
 from rowcast_models.golden.evaluate import evaluate
@@ -66,6 +68,18 @@ def run(model, graph, seed, inputs=None):
 def test_random_convolutions(model, seed):
     result = run(model, random_convolution(np.random.default_rng(seed)), seed)
     assert sum(result.causes.values()) == result.cycles > 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_inputs_as_rows_of_bytes(model, seed, monkeypatch):
+    """Pixels of 1 to 5 bytes, with padding and strides, whatever they cost."""
+    monkeypatch.setattr(input_rows, "find_mapping", lambda *args, **keywords: (None, None, Cost(0, 0, 0, 0)))
+    rng, channels = np.random.default_rng(seed), (1, 2, 3, 5)[seed]
+    graph = single(
+        rng, (2, 14, 19, channels), filters=13, kernel=(4, 3), padding=((1, 1), (seed, 2)), stride=(1, 1 + seed % 2),
+    )  # fmt: skip
+    assert compile_graph(graph, MICRO).tensors["x"].rows is not None
+    run(model, graph, seed)
 
 
 @pytest.mark.parametrize("seed", range(2))

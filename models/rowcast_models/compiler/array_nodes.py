@@ -26,7 +26,7 @@ AHEAD = 12  # nodes: how far behind the first one that has to wait others may be
 WORD_CYCLES = 3  # of a word of a table, a sum or an addition, with its share of the memory bus
 WORSE = 1.06  # a node of the array rather waits for others to end than take so much longer
 CHAIN_CYCLES = 8  # of a word of a normalisation over channels, if the array does nothing else
-PATIENCE = 0.05  # part of its own cycles that it waits, at most, so as to move less
+PATIENCE = 0.1  # part of its own cycles that it waits, at most, so as to move less
 MOVES = 1.2  # times the words: so many more that it waits
 ARRAY = (g.ChannelSum, g.Conv, g.FullyConnected)
 LIGHT = (g.ChannelSum,)
@@ -170,9 +170,10 @@ class ArrayNodes:
             given, found = room, mapping(room[1])
         if found[2].cycles > WORSE * least and claims:
             raise MappingError("other nodes take the room that it needs to be fast")
-        if claims and self.unfinished() <= PATIENCE * least:
+        if claims and (wait := self.unfinished()) <= PATIENCE * least:
             alone = mapping(self.shared_room((0, free), node)[1])[2]
-            if found[2].words > MOVES * alone.words:
+            spared = max(0, found[2].words - alone.words) // self.step
+            if found[2].words > MOVES * alone.words and wait <= self.memory.price * spared + max(0, found[2].cycles - alone.cycles):
                 raise MappingError("other nodes take the room that it needs to move little")
         return given, found
 

@@ -34,6 +34,7 @@ class ChainJob:
     sums : ConvJobs of the sums of a box, one after the other, from Place 0 to Place 0 or some words behind it.
     product, params, tables : PostSettings, parameters and operands' tables of the product; `swapped`: the sums come first.
     room : first word and words of activation memory; flow : of the input and the result; sets : of buffers.
+    together : boxes whose sums follow one another, between the same two passes of another node.
     """
 
     source: Place
@@ -50,11 +51,12 @@ class ChainJob:
     room: tuple
     flow: Flow
     sets: int = SETS
+    together: int = 1
 
 
-def buffers(source, sets):
-    """Buffers of a box: `sets` of the input if it has to be loaded, as many of the squares and then the results, one of the sums."""
-    return sets * (1 + (source.act is None)) + 1
+def buffers(source, sets, together=1):
+    """Buffers of a box: `sets` of the input if it has to be loaded, as many of the squares and then the results, and of the sums."""
+    return sets * (1 + (source.act is None)) + together
 
 
 def chain_box(config, pixels, words, room, source):
@@ -102,16 +104,17 @@ class Chain:
         self.b, self.job, self.beat = builder, job, builder.config.dram_words
         step = ceil_div(job.box * job.words, self.beat) * self.beat + self.beat
         base = ceil_div(job.room[0], self.beat) * self.beat
-        places = [base + i * step for i in range(buffers(job.source, job.sets))]
-        self.summed, self.made, self.inputs = places[0], places[1 : 1 + job.sets], places[1 + job.sets :]
+        places = [base + i * step for i in range(buffers(job.source, job.sets, job.together))]
+        self.summed, rest = places[: job.together], places[job.together :]
+        self.made, self.inputs = rest[: job.sets], rest[job.sets :]
         self.free = places[-1] + step
         self.firsts = self.first_pixels()
         self.whole = (0, 0, 0, 1, job.box)  # a box, for its lowerings
         self.passes = _Passes()
-        sums = [replace(part, target=part.target.moved(self.summed), flow=self.passes) for part in job.sums]
-        self.sums = [ConvLowering(builder, part) for part in sums]
+        sums = [[replace(part, target=part.target.moved(at), flow=self.passes) for part in job.sums] for at in self.summed]
+        self.sums = [[ConvLowering(builder, part) for part in parts] for parts in sums]
         self.boxes = [
-            [ConvLowering(builder, replace(part, source=Place(act=made))).visits()[0][1] for part in sums] for made in self.made
+            [ConvLowering(builder, replace(part, source=Place(act=made))).visits()[0][1] for part in sums[0]] for made in self.made
         ]
         self.squares = [self.lowering(PostSource.MAX, made, 1, job.squares) for made in self.made]
 
@@ -128,26 +131,53 @@ class Chain:
         ))  # fmt: skip
 
     def steps(self):
+        if self.job.together > 1:
+            yield from self.groups()
+            return
         line, spent, starts = self.job.box * self.job.words, 0, {}
         for number in range(len(self.firsts)):
             need = (self.firsts[number] + self.job.box,)
             if number not in starts:  # what follows was not there in time
-                spent = yield from self.begin(number, starts, spent)
+                spent = yield from self.begin((number,), starts, spent)
             spent = yield from self.sum_up(number, need, spent)
             following = number + 1 < len(self.firsts) and self.job.sets > 1
-            if following and self.job.flow.ready() >= self.firsts[number + 1] + self.job.box:
-                spent = yield from self.begin(number + 1, starts, spent)  # while the array is at work
+            if following and self.there(number + 1):
+                spent = yield from self.begin((number + 1,), starts, spent)  # while the array is at work
             spent = yield from self.multiply(number, (starts.pop(number), line), need, spent)
 
-    def begin(self, number, starts, spent):
-        """The input and the squares of a box."""
-        first, job, where = self.firsts[number], self.job, number % self.job.sets
-        need, line = (first + job.box,), job.box * job.words
+    def groups(self):
+        """The steps of boxes that go together, as far as their input is there."""
+        line, spent, number = self.job.box * self.job.words, 0, 0
+        while number < len(self.firsts):
+            starts, end = {}, number + 1
+            yield Need((self.firsts[number] + self.job.box,), spent)
+            while end < min(number + self.job.together, len(self.firsts)) and self.there(end):
+                end += 1
+            spent = yield from self.begin(range(number, end), starts, 0)
+            number = end
+            for each in starts:
+                spent = yield from self.sum_up(each, (self.firsts[each] + self.job.box,), spent)
+            for each, start in starts.items():
+                spent = yield from self.multiply(each, (start, line), (self.firsts[each] + self.job.box,), spent)
+
+    def there(self, number):
+        """Whether the input of a box is."""
+        return self.job.flow.ready() >= self.firsts[number] + self.job.box
+
+    def begin(self, numbers, starts, spent):
+        """The input and the squares of boxes."""
+        job = self.job
+        need, line = (self.firsts[numbers[-1]] + job.box,), job.box * job.words
         yield Need(need, spent)
-        starts[number] = self.load(number, first)
+        for number in numbers:
+            starts[number] = self.load(number, self.firsts[number])
         if job.source.act is None:
             yield Need(need, pause=True)
-        return (yield from self.vector(self.squares[where].work(self.whole, [(starts[number], line)], 0), need, 0))
+        spent = 0
+        for number in numbers:
+            squares = self.squares[number % job.sets].work(self.whole, [(starts[number], line)], 0)
+            spent = yield from self.vector(squares, need, spent)
+        return spent
 
     def multiply(self, number, source, need, spent):
         """The results of a box whose sums are on their way."""
@@ -156,15 +186,15 @@ class Chain:
         # Either where they stay, or in place of the squares, at their place in a beat.
         at = first * job.words + (job.target.act if kept else job.target.dram)
         out = at if kept else made + (at - made) % self.beat
-        spent = yield from self.product(out, source, need, spent)
+        spent = yield from self.product(number, out, source, need, spent)
         if not kept:
             self.b.store(at, out, job.box * job.words)
         job.flow.made(first + job.box)
         return spent
 
-    def product(self, out, source, need, spent):
+    def product(self, number, out, source, need, spent):
         """The results of a box, from word `out` on."""
-        job, operands = self.job, [source, (self.summed, source[1])]
+        job, operands = self.job, [source, (self.summed[number % self.job.together], source[1])]
         product = self.lowering(PostSource.MUL, out, 2, job.product, params=job.params, tables=job.tables)
         work = product.work(self.whole, operands[:: -1 if job.swapped else 1], 0)
         return (yield from self.vector(work, need, spent, self.passes.over))
@@ -192,8 +222,8 @@ class Chain:
     def sum_up(self, number, need, spent):
         """The array's passes for a box; returns the cycles of the last one."""
         parts = self.boxes[number % self.job.sets]
-        self.passes.left = sum(map(len, parts))
-        for sums, visits in zip(self.sums, parts, strict=True):
+        self.passes.left += sum(map(len, parts))
+        for sums, visits in zip(self.sums[number % self.job.together], parts, strict=True):
             for u0, m0, box, y, x in visits:
                 yield Need(need, spent, light=True)
                 sums.keep(u0, m0)

@@ -23,6 +23,7 @@ __all__ = ["JoinedNodes"]
 CHAIN = 1 / 6  # part of the activation memory that a normalisation over channels gets
 WIDE_CHAIN = 0.35  # the same if a flit has several words: its passes are short, so there should be few of them
 POOLED_CHAIN = 0.4  # and one with the pooling of its results
+TOGETHER_CHAIN = 0.41  # and one of which whole rows go together
 
 
 class JoinedNodes:
@@ -102,11 +103,13 @@ class JoinedNodes:
         layout = nhwc(self.graph.tensors[output].shape) if pools else source.layout
 
         def attempt(place, room):
-            end, room, pooling = sum(room), (room[0], min(room[1], self.chain_words(squares))), None
+            end, together, pooling = sum(room), 1, None
+            rooms = [min(room[1], words) for words in (self.chain_words(squares), int(config.act_words * TOGETHER_CHAIN))]
+            room = room[0], rooms[0]
             if pools:
                 pool = pools[0]
                 pooling = Pooling(n, h, w, *layout[1:3], tuple(pool.window), tuple(pool.stride), bypass(pool))
-                box, lines, used = pooled_plan(config, pooling, words, room[1], place, source.place)
+                box, together, lines, used = pooled_plan(config, pooling, words, *rooms, place, source.place)
                 # At the end of the gap: what begins beside it finds the rest in one piece when the node before has ended.
                 pooling, room = replace(pooling, lines=lines), ((end - used) // self.step * self.step, used)
             else:
@@ -116,7 +119,7 @@ class JoinedNodes:
             job = ChainJob(
                 source.place, place, pixels, words, box, replace(BYPASS, table=np.asarray(squares.table)),
                 parts, post, more["params"], more["tables"], product.inputs[0] == sums.output, room,
-                Flow(self.progress, squares.inputs, output), 1 if pools else SETS,
+                Flow(self.progress, squares.inputs, output), together if pools else SETS, together,
             )  # fmt: skip
             steps = pooled_steps(self.b, job, pooling) if pools else chain_steps(self.b, job)
             return Work(steps, "vector unit and array", 0, (room[0], sum(room)), more["params"])

@@ -104,7 +104,7 @@ class _Compiler(BandNodes, JoinedNodes, ArrayNodes, VectorNodes, MovingNodes, Pl
 
     def run(self):
         for name in self.graph.inputs:
-            self.place_input(name, input_rows(self.graph, name, self.config, self.memory))
+            self.place_input(name, input_rows(self.graph, name, self.config, self.memory, self.joined))
         while self.left or self.weaver.tasks:
             try:
                 begun = self.begin()

@@ -17,6 +17,7 @@ from .vector import BoxWork, VectorError, VectorJob
 __all__ = ["Pooling", "pooled_plan", "pooled_steps"]
 
 ALONE = 6  # part of the activation memory of a normalisation without the pooling: so many make the whole
+TOGETHER = 2  # whole rows whose sums follow one another
 SHRINK = 2  # times as large as here: boxes there that are not worth giving up
 LEAST = 0.024  # part of the activation memory that a box takes at least, unless it is a whole row: smaller ones are too many passes
 
@@ -44,14 +45,16 @@ class Pooling:
     lines: int = 0
 
 
-def pooled_plan(config, pooling, words, room, place, source):
-    """(pixels of a box, rows that are kept, words of activation memory), for at most so many words.
+def pooled_plan(config, pooling, words, room, most, place, source):
+    """(pixels of a box, boxes that go together, rows that are kept, words of activation memory), for at most so many words.
 
-    There is one set of buffers: large boxes, and room for others, are worth more here than what a second one hides.
+    There is one set of buffers unless boxes are whole rows: large boxes, and room for others, are worth more here than what a
+    second one hides.
 
     Parameters
     ----------
     words : of a pixel.
+    room, most : words of activation memory; those of boxes that go together.
     place, source : Place of the result and of the input.
 
     Raises
@@ -71,8 +74,11 @@ def pooled_plan(config, pooling, words, room, place, source):
             f"{lines} rows of {pooling.w} pixels of {words} words do not fit {room} words of activation memory "
             "(act_words), with boxes of some size beside them"
         )
-    box = ceil_div(pooling.w, ceil_div(pooling.w, box))
-    return box, lines, room - rest + many * (box * words + 2 * config.dram_words)
+    box, together = ceil_div(pooling.w, ceil_div(pooling.w, box)), 1
+    taken = box * words + 2 * config.dram_words
+    if box == pooling.w and (more := buffers(source, TOGETHER, TOGETHER)) * taken <= rest + (most - room):
+        many, together = more, TOGETHER
+    return box, together, lines, room - rest + many * taken
 
 
 def _out_words(config, pooling, words):
@@ -112,7 +118,7 @@ class _Pooled(Chain):
         if row - self.low >= self.pooling.lines:
             spent = yield from self.move_up(row, need, spent)
         out = self.room + (row - self.low) * self.row + column * self.job.words
-        spent = yield from self.product(out, source, need, spent)
+        spent = yield from self.product(number, out, source, need, spent)
         if column + self.job.box == self.pooling.w:
             spent = yield from self.pool(image, row + 1, need, spent)
         return spent
