@@ -10,6 +10,7 @@ from rowcast import preset
 from rowcast_models import graph as g
 from rowcast_models.compiler import joined
 from rowcast_models.compiler.channel_sums import sum_parts
+from rowcast_models.compiler.rows import pooled_steps
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -132,6 +133,17 @@ def test_normalisation_with_pooling(name):
         found += layers(program)["pool"] == "with squares"
         assert "n" not in program.tensors or layers(program)["pool"] != "with squares"
     assert found > 1
+
+
+def test_whole_rows_go_together(monkeypatch):
+    """Two by two as far as they are there; an odd number of them in all."""
+    jobs = []
+    monkeypatch.setattr(joined, "pooled_steps", lambda builder, job, pooling: jobs.append(job) or pooled_steps(builder, job, pooling))
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        graph = normalised(rng, (3, 11, 13 + seed, 5), channels=40, swapped=bool(seed % 2), before=2)
+        check_functional(graph, BASE.replace(act_words=2048), inputs_of(graph, rng), keep_all=False, orders=3)
+    assert [job.together for job in jobs] == [2] * 4
 
 
 def test_normalisation_with_pooling_apart():
