@@ -35,6 +35,7 @@ END = 60  # cycles from the last psum to the interrupt, without memory's latency
 SHORT_BURST = 3  # beats' time that the shortest write burst takes
 POOLING = 14  # instructions of the pooling of a pass
 CHANGE = 5  # and of another run of chunks than the one before
+FAR = 1.5  # so many times less than the others has a mapping to move that may be slower by twice the slack
 LOW_PRICE = 0.1  # the price of memory among mappings that are about equally fast, and of the instructions of a few passes
 PASS_OVERHEAD = 12  # cycles that a drain loses at its ends
 
@@ -48,7 +49,8 @@ class Memory:
     """The memory that the mapper plans for: words a beat moves are the configuration's; this is what stands behind.
 
     `duplex`: reads and writes each have the whole bandwidth.  `price`: cycles of the array that a cycle of the memory's bus
-    is worth: mappings that move less are taken even if they are a little slower, by at most the part `slack` of a layer.
+    is worth: mappings that move less are taken even if they are a little slower, by at most the part `slack` of a layer, and
+    twice that if they move far less.
     """
 
     latency: int = 30
@@ -447,11 +449,16 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
     def ranked(choices, follow):
         return sorted((price(*choice, follow) for choice in choices), key=lambda entry: entry[0])
 
+    def worth(entry):
+        cycles, cost = entry[0][0], entry[3]
+        return cycles + (memory.price - LOW_PRICE) * (cost.memory - cost.program * (not many)), entry[0]
+
     def cheapest(entries):
         """Those that are not too slow, what moves little first."""
-        most = entries[0][0][0] * (1 + memory.slack) if entries else 0
-        kept = [entry for entry in entries if entry[0][0] <= most]
-        return sorted(kept, key=lambda e: (e[0][0] + (memory.price - LOW_PRICE) * (e[3].memory - e[3].program * (not many)), e[0]))
+        least = entries[0][0][0] if entries else 0
+        kept = sorted((entry for entry in entries if entry[0][0] <= least * (1 + memory.slack)), key=worth)
+        far = [e for e in entries if e[0][0] <= least * (1 + 2 * memory.slack) and e[3].words * FAR <= kept[0][3].words]
+        return sorted(far, key=worth) + kept
 
     def tiled(mappings):
         return [(mapping, tiling) for mapping in mappings for tiling in plan_tilings(shape, mapping, config, room, **resident)]
