@@ -50,7 +50,7 @@ class Memory:
 
     `duplex`: reads and writes each have the whole bandwidth.  `price`: cycles of the array that a cycle of the memory's bus
     is worth: mappings that move less are taken even if they are a little slower, by at most the part `slack` of a layer, and
-    twice that if they move far less.
+    twice that if they move far less and the others more than the buffer holds.
     """
 
     latency: int = 30
@@ -457,8 +457,11 @@ def find_mapping(shape, config, *, room, memory=None, input_resident=False, outp
         """Those that are not too slow, what moves little first."""
         least = entries[0][0][0] if entries else 0
         kept = sorted((entry for entry in entries if entry[0][0] <= least * (1 + memory.slack)), key=worth)
-        far = [e for e in entries if e[0][0] <= least * (1 + 2 * memory.slack) and e[3].words * FAR <= kept[0][3].words]
-        return sorted(far, key=worth) + kept
+        moved = kept[0][3].words if kept else 0
+        if moved > config.act_words + config.filter_buffer_words:  # what moves less than the buffer holds is little anyway
+            far = [e for e in entries if e[0][0] <= least * (1 + 2 * memory.slack) and e[3].words * FAR <= moved]
+            return sorted(far, key=worth) + kept
+        return kept
 
     def tiled(mappings):
         return [(mapping, tiling) for mapping in mappings for tiling in plan_tilings(shape, mapping, config, room, **resident)]
