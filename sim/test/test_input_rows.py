@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from rowcast_models.compiler.geometry import cut_axis
 from rowcast_models.compiler.mapping import Cost
 from rowcast_models.compiler.network import compile_graph
 from rowcast_models.compiler.program import Rows, pack, unpack
+from rowcast_sim.compile_command import _tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -93,6 +95,26 @@ def test_pack_and_unpack():
     line = data.view(np.int8)[1, 2]
     assert line[:6].tolist() == [-7] * 6 and line[6:21].tolist() == values[1, 2].reshape(-1).tolist() and set(line[21:]) == {-7}
     np.testing.assert_array_equal(unpack(data.reshape(-1), values.shape, 8, rows), values)
+
+
+@pytest.mark.parametrize("channels", [3, 6])
+def test_the_memory_map_says_where_bytes_go(channels, always):
+    """A host that reads nothing else writes what `Program.image` does."""
+    rng = np.random.default_rng(1)
+    graph = single(rng, (2, 9, 11, channels), filters=8, kernel=(3, 3), padding=((1, 1), (2, 1)))
+    program, values = compile_graph(graph, BASE), inputs_of(graph, rng)["x"]
+    entry = _tensor(program, SimpleNamespace(graph=graph), "x")
+    n, h, w, c = entry["layout_nhwc"]
+    if entry["rows"]:
+        lines = np.full((n * h, entry["rows"]["bytes"]), entry["rows"]["pad"], np.int8)
+        first = entry["rows"]["first"]
+        lines[:, first : first + w * c] = values.reshape(n * h, w * c)
+    else:
+        lines = np.zeros((n * h * w, BASE.lanes), np.int8)
+        lines[:, :c] = values.reshape(-1, c)
+    assert (entry["rows"] is None) == (channels == 6)
+    written = program.image({"x": values})[entry["offset"] :][: entry["bytes"]]
+    np.testing.assert_array_equal(lines.reshape(-1).view(np.uint8), written)
 
 
 def test_patches_begin_on_the_grid():
