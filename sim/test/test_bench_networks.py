@@ -271,6 +271,9 @@ def test_shortfalls():
         "alexnet on base, batch 4 DIFFERS from the golden: tensor 'x'",
     ]
     assert bad.failed and not good.failed
+    page = tables.goal_table([good, bad]).markdown()
+    assert page.count("| at least 93.0% | 93.8% |  |") == 1 and page.count("| at least 93.0% | 0.8% ! | drain 100.0% |") == 1
+    assert page.count("| 2,000,000 bytes ! | memory: 75 bytes by the bound in tiles, ") == 1
     assert "Eyeriss" in tables.network_tables(bad)[1].markdown()
 
 

@@ -138,12 +138,21 @@ def _traffic_table(figures, where):
 
 def goal_table(found):
     """Every goal that one of these runs is held against."""
-    table = Table("Goals", ("network", "preset", "batch", "what", "goal", "reached"))
+    table = Table("Goals", ("network", "preset", "batch", "what", "goal", "reached", "what stops it"))
     for figures in found:
         for goal, value in _goals(figures):
-            reached = verdict(goal.show(value), goal.met(value))
-            table.add(figures.network, figures.preset, figures.batch, goal.name, str(goal), reached)
+            met = goal.met(value)
+            stops = "" if met else _stops(figures, goal)
+            table.add(figures.network, figures.preset, figures.batch, goal.name, str(goal), verdict(goal.show(value), met), stops)
     return table
+
+
+def _stops(figures, goal):
+    """The bound behind a goal that is not met."""
+    if goal.unit == "bytes":
+        least = round(figures.conv.tile_bound / figures.batch)
+        return f"memory: {least:,} bytes by the bound in tiles, without halos, results' room and instructions"
+    return _lost(figures.whole.spent)
 
 
 def shortfalls(found):
