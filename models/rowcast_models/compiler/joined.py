@@ -111,7 +111,8 @@ class JoinedNodes:
                 pooling = Pooling(n, h, w, *layout[1:3], tuple(pool.window), tuple(pool.stride), bypass(pool))
                 box, together, lines, used = pooled_plan(config, pooling, words, *rooms, place, source.place)
                 # At the end of the gap: what begins beside it finds the rest in one piece when the node before has ended.
-                pooling, room = replace(pooling, lines=lines), ((end - used) // self.step * self.step, used)
+                start = max(room[0], (end - used) // self.step * self.step)
+                pooling, room = replace(pooling, lines=lines), (start, used)
             else:
                 box = chain_box(config, pixels, words, room[1], source.place)
             box, parts = self.sums_of_box(sums, box, words)

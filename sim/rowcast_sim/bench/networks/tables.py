@@ -88,7 +88,7 @@ def _published_table(figures, where):
     )
     for name, value, what in bounds:
         table.add(f"bound, {figures.conv.name}, {name}", "", _mega(value / figures.batch), what)
-    for goal, value in _goals(figures):
+    for goal, value, _ in _goals(figures):
         texts = (str(goal), "") if goal.unit == "%" else ("", f"at most {_mega(goal.bound)}")
         table.add(f"goal, {goal.name}", *texts, "met" if goal.met(value) else "not met")
     for each in PUBLISHED:
@@ -140,19 +140,19 @@ def goal_table(found):
     """Every goal that one of these runs is held against."""
     table = Table("Goals", ("network", "preset", "batch", "what", "goal", "reached", "what stops it"))
     for figures in found:
-        for goal, value in _goals(figures):
+        for goal, value, total in _goals(figures):
             met = goal.met(value)
-            stops = "" if met else _stops(figures, goal)
+            stops = "" if met else _stops(figures, goal, total)
             table.add(figures.network, figures.preset, figures.batch, goal.name, str(goal), verdict(goal.show(value), met), stops)
     return table
 
 
-def _stops(figures, goal):
+def _stops(figures, goal, total):
     """The bound behind a goal that is not met."""
     if goal.unit == "bytes":
-        least = round(figures.conv.tile_bound / figures.batch)
+        least = round(total.tile_bound / figures.batch)
         return f"memory: {least:,} bytes by the bound in tiles, without halos, results' room and instructions"
-    return _lost(figures.whole.spent)
+    return _lost(total.spent)
 
 
 def shortfalls(found):
@@ -160,21 +160,21 @@ def shortfalls(found):
     lines = []
     for figures in found:
         where = f"{figures.network} on {figures.preset}, batch {figures.batch}"
-        lines += [f"{where}: {line}" for goal, value in _goals(figures) if (line := goal.shortfall(value))]
+        lines += [f"{where}: {line}" for goal, value, _ in _goals(figures) if (line := goal.shortfall(value))]
         if figures.failed:
             lines.append(f"{where} DIFFERS from the golden: {figures.difference}")
     return lines
 
 
 def _goals(figures):
-    """(Goal, what was reached) of this run."""
+    """(Goal, what was reached, Total) of this run."""
     totals = figures.totals()
     for each in NETWORKS:
         of_this = (each.network, each.preset, each.batch) == (figures.network, figures.preset, figures.batch)
         if of_this and each.total in totals:
             total = totals[each.total]
             moved = round(total.own / figures.batch)
-            yield each.goal, figures.utilisation(total) if each.goal.unit == "%" else moved
+            yield each.goal, figures.utilisation(total) if each.goal.unit == "%" else moved, total
 
 
 # Cells --------------------------------------------------------------------------------------------------------------
