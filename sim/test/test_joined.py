@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from rowcast import preset
 from rowcast_models import graph as g
-from rowcast_models.compiler import joined
+from rowcast_models.compiler import joined, network
 from rowcast_models.compiler.channel_sums import sum_parts
+from rowcast_models.compiler.network import compile_graph
 from rowcast_models.compiler.rows import pooled_steps
+from rowcast_models.compiler.vector import VectorError
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -144,6 +146,37 @@ def test_whole_rows_go_together(monkeypatch):
         graph = normalised(rng, (3, 11, 13 + seed, 5), channels=40, swapped=bool(seed % 2), before=2)
         check_functional(graph, BASE.replace(act_words=2048), inputs_of(graph, rng), keep_all=False, orders=3)
     assert [job.together for job in jobs] == [2] * 4
+
+
+def test_a_normalisation_stays_inside_its_gap(monkeypatch):
+    """Wherever the gap begins and ends, on a memory of several words a beat."""
+    found, real = [], network._Compiler.settle
+
+    class Done(Exception):
+        pass
+
+    def tight(self, name, layout, attempt):
+        for place, (low, size) in list(self.targets(name, layout)):
+            for first in range(low, low + 4):
+                for words in range(size - 8, size // 4, -3):
+                    try:
+                        work = attempt(place, (first, words))
+                    except VectorError:
+                        break
+                    assert first <= work.claim[0] < work.claim[1] <= first + words
+                    found.append(work.claim)
+        raise Done
+
+    config = CONFIGS["wide memory"].replace(act_words=1024)
+    graph = normalised(np.random.default_rng(0), (2, 11, 14, 5), channels=12, swapped=False, before=2)
+
+    def once(self, name, layout, attempt):
+        return tight(self, name, layout, attempt) if name == "p" else real(self, name, layout, attempt)
+
+    monkeypatch.setattr(network._Compiler, "settle", once)
+    with pytest.raises(Done):
+        compile_graph(graph, config)
+    assert len(found) > 50
 
 
 def test_normalisation_with_pooling_apart():
